@@ -1,0 +1,316 @@
+# make                          build everything under build/
+# make check                    install what is missing, run every test
+# make SAN=address,undefined T  the same for target T, in build/san-...
+# make install DESTDIR= prefix= install (plain files, no daemon is started)
+# make help                     the other targets
+#
+# Not recursive, but for check, which makes its sanitizer builds beside the
+# plain one.  Nothing here installs a package but deps, check and demo, and
+# those only where one is missing (tests/deps).
+
+prefix     ?= /usr/local
+exec_prefix ?= $(prefix)
+bindir     ?= $(exec_prefix)/bin
+sbindir    ?= $(exec_prefix)/sbin
+libdir     ?= $(exec_prefix)/lib
+includedir ?= $(prefix)/include
+mandir     ?= $(prefix)/share/man
+docdir     ?= $(prefix)/share/doc/mc-checkerd
+sysconfdir ?= $(if $(filter /usr /usr/local,$(prefix)),/etc,$(prefix)/etc)
+unitdir    ?= $(prefix)/lib/systemd/system
+sysusersdir ?= $(prefix)/lib/sysusers.d
+tmpfilesdir ?= $(prefix)/lib/tmpfiles.d
+
+INSTALL    ?= install
+PKG_CONFIG ?= pkg-config
+PYTHON     ?= /usr/bin/python3
+
+# The version lives in the public header and nowhere else.
+vers    = $(shell awk '$$2 == "MCSHM_VERSION_$1" { print $$3 }' include/mcshm.h)
+MAJOR   := $(call vers,MAJOR)
+VERSION := $(MAJOR).$(call vers,MINOR).$(call vers,PATCH)
+
+comma := ,
+B     := build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
+V     ?= 0
+Q     := $(if $(filter 0,$(V)),@)
+say    = $(if $(filter 0,$(V)),@printf '  %-4s %s\n' '$1' '$(@:$(B)/%=%)')
+
+# Ours are added; CFLAGS, CPPFLAGS and LDFLAGS stay the builder's.
+CFLAGS   ?= -O2 -g
+san       = $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
+# TSan does not model fences; what they order here is atomic, so it says nothing
+# false for want of them.  The first option is for clang, which has no second.
+tsan_warn = $(if $(findstring thread,$(SAN)),-Wno-unknown-warning-option \
+            -Wno-tsan)
+cppflags  = -Iinclude -Ilibmcshm -Icheckerd -D_GNU_SOURCE -MMD -MP \
+            -DVERSION='"$(VERSION)"' $(CPPFLAGS)
+cflags    = -std=c11 -Wall -Wextra -Wshadow -Wstrict-prototypes \
+            -Wmissing-prototypes -Wvla -Wpointer-arith -Wwrite-strings \
+            $(if $(WERROR),-Werror) $(tsan_warn) -fPIC -pthread $(san) \
+            $(CFLAGS)
+ldflags   = -pthread $(san) $(LDFLAGS)
+
+# The floors, from the ground up.  tests/layers says who may include whom.
+scheme   := scheme scheme_maglev hash_xxh3 hash_one_at_a_time
+library  := $(scheme) sums bootid reader follow pick snapshot names
+pure     := verdict mcproto schedule address servers
+conf     := conf conf_read conf_key conf_server conf_check conf_say
+effect   := log $(conf) resolve probe publish publish_file publish_image notify
+top      := checker checker_watch checker_name checker_pool checker_setup \
+            checker_tell main
+
+lib_o    := $(library:%=$(B)/libmcshm/%.o)
+daemon_o := $(patsubst %,$(B)/checkerd/%.o,$(pure) $(effect) $(top)) \
+            $(patsubst %,$(B)/libmcshm/%.o,$(scheme) sums bootid names)
+dump_o   := $(patsubst libmcshm/%.c,$(B)/libmcshm/%.o,\
+            $(sort $(wildcard libmcshm/mc-shmdump*.c libmcshm/dump_*.c))) \
+            $(B)/checkerd/address.o
+
+SO       := $(B)/libmcshm.so.$(MAJOR)
+
+all: $(B)/mc-checkerd $(B)/mc-shmdump $(SO) $(B)/libmcshm.so $(B)/libmcshm.a \
+     $(B)/mcshm.pc
+
+# A missing package is said by name, before the compiler says it in its way.
+$(B)/.deps: tests/deps
+	@mkdir -p $(@D)
+	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' sh tests/deps look build
+	@touch $@
+
+# What goes by these paths is made again when one of them changes.
+paths := $(prefix) $(libdir) $(includedir) $(sysconfdir)
+$(B)/.paths: FORCE
+	@mkdir -p $(@D)
+	@echo '$(paths)' | cmp -s - $@ || echo '$(paths)' >$@
+
+$(B)/checkerd/main.o: $(B)/.paths
+$(B)/checkerd/main.o: cppflags += -DSYSCONFDIR='"$(sysconfdir)"'
+
+$(B)/%.o: %.c | $(B)/.deps
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(cppflags) $(cflags) -c -o $@ $<
+
+$(B)/mc-checkerd: $(daemon_o)
+	$(call say,LD)
+	$(Q)$(CC) $(ldflags) -o $@ $^ -lev -linih -lm $(LDLIBS)
+
+$(B)/mc-shmdump: $(dump_o) $(B)/libmcshm.a
+	$(call say,LD)
+	$(Q)$(CC) $(ldflags) -o $@ $^ -ljansson $(LDLIBS)
+
+# libc only; what it exports is what the map says.
+$(SO): $(lib_o) libmcshm/libmcshm.map
+	$(call say,LD)
+	$(Q)$(CC) $(ldflags) -shared -Wl,-soname,libmcshm.so.$(MAJOR) \
+	    $(if $(SAN),,-Wl$(comma)-z$(comma)defs) \
+	    -Wl,--version-script=libmcshm/libmcshm.map -o $@ $(lib_o) $(LDLIBS)
+
+$(B)/libmcshm.so: $(SO)
+	$(Q)ln -sf libmcshm.so.$(MAJOR) $@
+
+$(B)/libmcshm.a: $(lib_o)
+	$(call say,AR)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(B)/mcshm.pc: libmcshm/mcshm.pc.in Makefile include/mcshm.h $(B)/.paths
+	@mkdir -p $(@D)
+	$(Q)sed -e 's|@prefix@|$(prefix)|' -e 's|@libdir@|$(libdir)|' \
+	    -e 's|@includedir@|$(includedir)|' -e 's|@version@|$(VERSION)|' $< >$@
+
+# Unit tests: test_X links exactly the objects that it names here, so that a
+# unit which grows a dependency breaks its test's link.
+need_verdict  := checkerd/verdict
+need_schedule := checkerd/schedule checkerd/verdict
+need_mcproto  := checkerd/mcproto
+need_address  := checkerd/address
+need_servers  := checkerd/servers checkerd/address
+need_conf     := $(conf:%=checkerd/%) checkerd/servers checkerd/address \
+                 $(scheme:%=libmcshm/%)
+need_log      := checkerd/log
+need_notify   := checkerd/notify
+need_resolve  := checkerd/resolve checkerd/address
+need_probe    := checkerd/probe checkerd/mcproto
+need_scheme   := $(scheme:%=libmcshm/%)
+need_format   := libmcshm/sums libmcshm/hash_xxh3
+need_reader   := $(library:%=libmcshm/%) tests/unit/mkfile
+need_reader_threads := $(need_reader)
+need_publish  := checkerd/publish checkerd/publish_file \
+                 checkerd/publish_image checkerd/servers checkerd/address \
+                 checkerd/verdict $(library:%=libmcshm/%)
+dump          := $(filter-out libmcshm/dump_show,\
+                 $(basename $(sort $(wildcard libmcshm/dump_*.c))))
+need_dump     := tests/unit/mkfile $(dump) checkerd/address \
+                 $(library:%=libmcshm/%)
+need_dump_picture := $(need_dump)
+need_dump_hostile := $(need_dump)
+libs_dump         := -ljansson
+libs_dump_picture := -ljansson
+libs_dump_hostile := -ljansson
+libs_conf     := -linih
+libs_scheme   := -lhashkit -lmemcached
+libs_probe    := -lev
+unit := verdict schedule mcproto address servers conf log notify resolve probe \
+        scheme format reader reader_threads publish dump dump_picture dump_hostile
+
+# Servers that misbehave on command, for the system tests and the benches.
+$(B)/tests/fakemc: $(B)/tests/fakemc.o $(B)/checkerd/mcproto.o
+	$(call say,LD)
+	$(Q)$(CC) $(ldflags) -o $@ $^ $(LDLIBS)
+
+# A client of the library as it is installed; and names as a test wants them.
+$(B)/tests/client: $(B)/tests/system/client.o $(SO)
+	$(call say,LD)
+	$(Q)$(CC) $(ldflags) -Wl,-rpath,$(abspath $(B)) -o $@ $^ $(LDLIBS)
+
+$(B)/tests/slow_resolver.so: tests/system/slow_resolver.c
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -fPIC -shared $(CFLAGS) \
+	    -o $@ $< -ldl
+
+# Pool files that tests command, without a daemon.
+$(B)/tests/mkpool: $(B)/tests/mkpool.o $(B)/tests/unit/mkfile.o \
+                   $(B)/libmcshm.a
+	$(call say,LD)
+	$(Q)$(CC) $(ldflags) -o $@ $^ $(LDLIBS)
+
+.SECONDEXPANSION:
+need_o = $(addprefix $(B)/,$(addsuffix .o,$(need_$*)))
+$(B)/tests/test_%: $(B)/tests/unit/test_%.o $$(need_o)
+	$(call say,LD)
+	$(Q)$(CC) $(ldflags) -o $@ $^ -lcmocka $(libs_$*) -lm $(LDLIBS)
+
+.PRECIOUS: $(B)/%.o
+
+# Checking.  The units that readers and the file depend on run once more in
+# sanitizer builds; with SAN given, everything runs in that one build instead.
+asan_unit := $(filter reader% format verdict mcproto scheme publish \
+             dump_hostile,$(unit))
+tsan_unit := $(filter reader% format verdict mcproto scheme publish,$(unit))
+helper    := fakemc mkpool client slow_resolver.so
+asan_b    := $(B)/san-address-undefined
+tsan_b    := $(B)/san-thread
+unit_t    := $(unit:%=$(B)/tests/test_%)
+asan_t    := $(if $(SAN),,$(asan_unit:%=$(asan_b)/tests/test_%))
+tsan_t    := $(if $(SAN),,$(tsan_unit:%=$(tsan_b)/tests/test_%))
+
+PYTEST_ARGS ?= -n 4 --dist loadgroup
+jobs = --no-print-directory \
+       $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc) -Otarget)
+deps = CC='$(CC)' CXX='$(CXX)' CPPFLAGS='$(CPPFLAGS)' PYTHON='$(PYTHON)' \
+       PKG_CONFIG='$(PKG_CONFIG)' sh tests/deps
+
+deps:
+	@$(deps) all
+
+check:
+	@$(deps) check
+	+@$(MAKE) $(jobs) $(if $(filter true,$(CI)),WERROR=1) check-build
+	@BUILD='$(abspath $(B))' SAN='$(SAN)' CC='$(CC)' CXX='$(CXX)' \
+	    PKG_CONFIG='$(PKG_CONFIG)' PYTHON='$(PYTHON)' \
+	    $(PYTHON) tests/check --pytest='$(PYTEST_ARGS)' \
+	    --only=tests/laws,tests/system \
+	    $(tsan_t) $(asan_t) $(unit_t)
+
+check-build: all $(unit_t) $(helper:%=$(B)/tests/%) \
+             $(if $(SAN),,check-asan check-tsan)
+
+check-asan:
+	+@$(MAKE) --no-print-directory SAN=address,undefined B=$(asan_b) $(asan_t)
+
+check-tsan:
+	+@$(MAKE) --no-print-directory SAN=thread B=$(tsan_b) $(tsan_t)
+
+demo:
+	@$(deps) demo
+	+@$(MAKE) $(jobs) all
+	@BUILD='$(abspath $(B))' CC='$(CC)' SAN='$(SAN)' sh tests/demo/run
+
+bench:
+	@$(deps) check
+	+@$(MAKE) $(jobs) all
+	@BUILD='$(abspath $(B))' CC='$(CC)' SAN='$(SAN)' \
+	    PKG_CONFIG='$(PKG_CONFIG)' sh tests/bench/run
+
+# Installing.  Manual pages and the unit name the paths of a Debian package;
+# here they get those of this installation.
+man1 := libmcshm/mc-shmdump.1
+man3 := libmcshm/libmcshm.3
+man5 := libmcshm/mcshm.5 checkerd/mc-checkerd.ini.5
+man8 := checkerd/mc-checkerd.8
+functions = $(shell grep -o 'mcshm_[a-z_]*;' libmcshm/libmcshm.map | tr -d ';')
+our_paths = sed -e 's|/usr/sbin/mc-|$(sbindir)/mc-|g' \
+            -e 's|/etc/mc-checkerd|$(sysconfdir)/mc-checkerd|g'
+# Links in the documents lead to what is installed beside them; manual pages are
+# found by their names.
+our_links = sed -E -e 's/\[([^]]*)\]\([^)]*(\.[1-8]|CONTRIBUTING\.md)\)/\1/g' \
+            -e 's,\]\((docs|conf)/,](,g'
+from_stdin = $(INSTALL) -m 644 /dev/stdin
+ini = $(DESTDIR)$(sysconfdir)/mc-checkerd/mc-checkerd.ini
+D  := $(DESTDIR)
+
+install: all
+	$(INSTALL) -d $(D)$(bindir) $(D)$(sbindir) $(D)$(libdir)/pkgconfig \
+	    $(D)$(includedir) $(D)$(docdir) $(D)$(unitdir) $(D)$(sysusersdir) \
+	    $(D)$(tmpfilesdir) $(dir $(ini)) \
+	    $(foreach n,1 3 5 8,$(D)$(mandir)/man$n)
+	$(INSTALL) -m 755 $(B)/mc-checkerd $(D)$(sbindir)
+	$(INSTALL) -m 755 $(B)/mc-shmdump $(D)$(bindir)
+	$(INSTALL) -m 644 $(SO) $(B)/libmcshm.a $(D)$(libdir)
+	ln -sf $(notdir $(SO)) $(D)$(libdir)/libmcshm.so
+	$(INSTALL) -m 644 $(B)/mcshm.pc $(D)$(libdir)/pkgconfig
+	$(INSTALL) -m 644 include/mcshm.h $(D)$(includedir)
+	$(foreach n,1 3 5 8,$(foreach f,$(man$n),\
+	    $(our_paths) $f | $(from_stdin) $(D)$(mandir)/man$n/$(notdir $f) &&)) :
+	for f in $(functions); do echo '.so man3/libmcshm.3' | \
+	    $(from_stdin) $(D)$(mandir)/man3/$$f.3 || exit; done
+	$(our_paths) conf/mc-checkerd.service | \
+	    $(from_stdin) $(D)$(unitdir)/mc-checkerd.service
+	$(INSTALL) -m 644 conf/mc-checkerd.sysusers \
+	    $(D)$(sysusersdir)/mc-checkerd.conf
+	$(INSTALL) -m 644 conf/mc-checkerd.tmpfiles \
+	    $(D)$(tmpfilesdir)/mc-checkerd.conf
+	[ -z '$(D)' ] && [ -e $(ini) ] || \
+	    $(INSTALL) -m 644 conf/mc-checkerd.ini $(ini)
+	for f in README.md CHANGELOG.md docs/*.md; do $(our_links) $$f | \
+	    $(from_stdin) $(D)$(docdir)/$${f##*/} || exit; done
+	$(INSTALL) -m 644 LICENSE conf/mc-checkerd.ini $(D)$(docdir)
+	[ -n '$(D)' ] || PATH=$$PATH:/sbin ldconfig 2>/dev/null || :
+
+# The ini stays: it is the site's.
+uninstall:
+	rm -f $(D)$(bindir)/mc-shmdump $(D)$(sbindir)/mc-checkerd
+	rm -f $(D)$(libdir)/$(notdir $(SO)) $(D)$(libdir)/libmcshm.so \
+	    $(D)$(libdir)/libmcshm.a $(D)$(libdir)/pkgconfig/mcshm.pc \
+	    $(D)$(includedir)/mcshm.h
+	rm -f $(foreach n,1 3 5 8,$(foreach f,$(man$n),\
+	    $(D)$(mandir)/man$n/$(notdir $f))) \
+	    $(functions:%=$(D)$(mandir)/man3/%.3)
+	rm -f $(D)$(unitdir)/mc-checkerd.service \
+	    $(D)$(sysusersdir)/mc-checkerd.conf \
+	    $(D)$(tmpfilesdir)/mc-checkerd.conf
+	rm -rf $(D)$(docdir)
+
+clean:
+	rm -rf $(B)
+
+help:
+	@echo 'make              build under build/ (V=1 shows the commands)'
+	@echo 'make check        all tests; installs missing packages first'
+	@echo 'make check-build  what pytest needs when it is run by hand'
+	@echo 'make demo         see it work: four memcacheds, one is killed'
+	@echo 'make bench        how fast it is, beside its peers'
+	@echo 'make deps         install all packages that building and tests need'
+	@echo 'make install      DESTDIR= prefix= libdir= sysconfdir= ...'
+	@echo 'make uninstall    with the same variables; leaves the ini'
+	@echo 'make clean        remove build/'
+	@echo
+	@echo 'SAN=address,undefined or SAN=thread: that sanitizer, in build/san-...'
+	@echo 'CC, CFLAGS, CPPFLAGS, LDFLAGS, LDLIBS: yours, added to ours'
+	@echo 'WERROR=1: warnings are errors.  NO_DEPS=1: never run apt-get'
+
+.PHONY: all deps check check-build check-asan check-tsan demo bench install uninstall clean help FORCE
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,119 @@
+/*
+ * checker_pool.c - one pool: first results, flags, events of its publisher.
+ *
+ * Must not judge servers; it counts those who have been judged.
+ */
+#include "checker_engine.h"
+
+static bool
+is_usable(const struct publish_entry *e)
+{
+	return e->admin == MCSHM_READY && verdict_usable(&e->verdict);
+}
+
+void
+pool_count(struct pool *p)
+{
+	struct pool_count n = { 0 };
+
+	p->untold = p->awaited = 0;
+	for (uint32_t i = 0; i < p->roster.servers.n; i++) {
+		const struct watch *w = p->watch[i];
+		const uint32_t verdict = w->entry.verdict.state;
+
+		n.usable += is_usable(&w->entry);
+		n.drain += w->entry.admin == MCSHM_DRAIN;
+		n.maint += w->entry.admin == MCSHM_MAINT;
+		if (!watch_is_probed(w))
+			continue;
+		n.held += verdict == MCSHM_HELD;
+		n.down += verdict == MCSHM_DOWN;
+		p->untold += !w->told;
+		p->awaited += !w->told && !w->inherited;
+	}
+	p->count = n;
+}
+
+void
+pool_flags(struct pool *p)
+{
+	uint64_t flags = 0;
+
+	if (p->untold == 0) {
+		flags = MCSHM_SECTION_SWEPT;
+		p->inherits = false;
+	} else if (p->inherits) {
+		flags = MCSHM_SECTION_INHERITED;
+	}
+	if (flags == p->flags)
+		return;
+	p->flags = flags;
+	publish_flags(p->publish, flags);
+}
+
+static void
+pool_exchange(struct pool *p)
+{
+	ev_timer_stop(p->c->loop, &p->patience);
+	p->added = false;
+	publish_exchange(p->publish);
+}
+
+void
+pool_first_results(struct pool *p)
+{
+	p->changed = true;
+	pool_flags(p);
+	if (p->added && p->awaited == 0)
+		pool_exchange(p);
+}
+
+static void
+on_patience(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	(void)loop;
+	(void)events;
+	pool_exchange(timer->data);
+}
+
+void
+pool_exchange_soon(struct pool *p)
+{
+	const uint64_t most = p->timeout > p->connect_timeout ? p->timeout :
+	    p->connect_timeout;
+
+	p->added = true;
+	ev_timer_init(&p->patience, on_patience, (double)most / 1e9, 0.);
+	p->patience.data = p;
+	if (p->awaited == 0)
+		pool_exchange(p);
+	else
+		ev_timer_start(p->c->loop, &p->patience);
+}
+
+static void
+on_events(struct ev_loop *loop, ev_io *io, int events)
+{
+	struct pool *p = io->data;
+	struct publish_event e;
+
+	(void)loop;
+	(void)events;
+	while (publish_event(p->publish, &e))
+		tell_event(p, &e);
+}
+
+void
+pool_watch_events(struct pool *p)
+{
+	ev_io_init(&p->events, on_events, publish_fd(p->publish), EV_READ);
+	p->events.data = p;
+	ev_io_start(p->c->loop, &p->events);
+}
+
+void
+pool_unwatch_events(struct pool *p)
+{
+	ev_io_stop(p->c->loop, &p->events);
+	ev_timer_stop(p->c->loop, &p->patience);
+}

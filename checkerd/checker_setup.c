@@ -1,0 +1,497 @@
+/*
+ * checker_setup.c - from one setup to the next, at start and at reload.
+ *
+ * A pool of the new setup is one of three:
+ *
+ *	stays	the same file: its publisher goes on to the new roster
+ *	moved	the same name, another file: a new publisher, the old states
+ *	new	a new publisher; states from the file, if one was left there
+ *
+ * Everything that can fail comes first, in plans that nothing else knows of:
+ * memory, files, threads.  Only then are watches moved from old pools to new
+ * ones, and old files removed.
+ */
+#include "checker_engine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <time.h>
+
+#include "log.h"
+
+#define INHERIT_INTERVALS 10		/* older evidence counts no more */
+
+struct plan {
+	struct pool *pool;		/* to be */
+	struct pool *old;		/* whose watches it takes, or NULL */
+	bool stays;			/* with old's publisher */
+	bool roster;			/* the file has to get its roster */
+	bool done;			/* it has; for one that stays: or its
+					 * old one is kept */
+	uint32_t *from;			/* servers_match() with old */
+};
+
+struct setup {
+	struct checker *c;
+	struct plan *plan;
+	uint32_t plans;
+};
+
+void
+pool_free(struct pool *p)
+{
+	if (p == NULL)
+		return;
+	pool_unwatch_events(p);
+	tell_stop(p);
+	for (uint32_t i = 0; p->watch != NULL && i < p->roster.servers.n; i++)
+		watch_free(p->watch[i]);
+	servers_free(&p->roster.servers);
+	free(p->watch);
+	free(p->path);
+	free(p);
+}
+
+static struct pool *
+pool_new(struct checker *c, const struct checker_pool *s)
+{
+	struct pool *p = calloc(1, sizeof *p);
+
+	if (p == NULL)
+		return NULL;
+	p->c = c;
+	p->roster = s->roster;
+	p->roster.servers = (struct servers){ 0 };
+	p->verdict = s->verdict;
+	p->schedule = s->schedule;
+	p->timeout = s->timeout;
+	p->connect_timeout = s->connect_timeout;
+	p->path = strdup(s->path);
+	p->watch = calloc((size_t)s->roster.servers.n + 1, sizeof *p->watch);
+	tell_init(p);
+	if (p->path == NULL || p->watch == NULL ||
+	    servers_copy(&p->roster.servers, &s->roster.servers) != 0) {
+		pool_free(p);
+		return NULL;
+	}
+	return p;
+}
+
+/* The pool of the running setup that s goes on from. */
+static struct pool *
+setup_old(const struct checker *c, const struct checker_setup *s,
+    const struct checker_pool *one, bool *stays)
+{
+	struct pool *named = NULL;
+
+	*stays = false;
+	for (uint32_t i = 0; i < c->pools; i++) {
+		if (strcmp(c->pool[i]->path, one->path) == 0) {
+			*stays = true;
+			return c->pool[i];
+		}
+		if (strcmp(c->pool[i]->roster.pool, one->roster.pool) == 0)
+			named = c->pool[i];
+	}
+	/* Its file may stay under another name; then so do its states. */
+	for (uint32_t i = 0; named != NULL && i < s->pools; i++)
+		if (strcmp(s->pool[i].path, named->path) == 0)
+			return NULL;
+	return named;
+}
+
+/* Watches for the servers that no old pool has. */
+static int
+plan_watches(struct plan *n)
+{
+	struct pool *p = n->pool;
+	const struct servers *now = &p->roster.servers;
+	const struct servers none = { 0 };
+
+	n->from = calloc((size_t)now->n + 1, sizeof *n->from);
+	if (n->from == NULL || servers_match(n->from, now,
+	    n->old != NULL ? &n->old->roster.servers : &none) != 0)
+		return ENOMEM;
+	for (uint32_t i = 0; i < now->n; i++) {
+		if (n->from[i] != UINT32_MAX)
+			continue;
+		p->watch[i] = watch_new(p, &now->v[i], p->c->now);
+		if (p->watch[i] == NULL)
+			return ENOMEM;
+		p->watch[i]->i = i;
+	}
+	return 0;
+}
+
+static int
+setup_plan(struct setup *u, const struct checker_setup *s)
+{
+	u->plan = calloc((size_t)s->pools + 1, sizeof *u->plan);
+	if (u->plan == NULL)
+		return ENOMEM;
+	u->plans = s->pools;
+	for (uint32_t i = 0; i < s->pools; i++) {
+		struct plan *n = &u->plan[i];
+
+		n->old = setup_old(u->c, s, &s->pool[i], &n->stays);
+		n->roster = n->stays;
+		n->pool = pool_new(u->c, &s->pool[i]);
+		if (n->pool == NULL || plan_watches(n) != 0)
+			return ENOMEM;
+	}
+	return 0;
+}
+
+static struct publish_time
+setup_time(const struct checker *c)
+{
+	return (struct publish_time){ .boot = c->now,
+		.real = checker_clock(CLOCK_REALTIME) };
+}
+
+/* What an earlier daemon believed.  A literal address is the ini's; one that
+ * came from a name is good until the resolver knows better. */
+static void
+watch_inherit(struct watch *w, const struct publish_entry *left)
+{
+	const struct publish_entry own = w->entry;
+	struct publish_entry *e = &w->entry;
+
+	*e = *left;
+	e->admin = own.admin;
+	e->rtt_max_us = 0;
+	if (own.addresses != 0 || e->addresses > MCSHM_ADDRESSES) {
+		memcpy(e->address, own.address, sizeof e->address);
+		e->addresses = own.addresses;
+	}
+	e->verdict = verdict_inherit(left->verdict, left->checked,
+	    w->pool->c->now, INHERIT_INTERVALS * w->pool->schedule.interval);
+	w->inherited = left->verdict.probes != 0;
+	w->pool->inherits |= w->inherited;
+}
+
+static int
+plan_inherit(struct plan *n)
+{
+	const struct publish_left *left = publish_left(n->pool->publish);
+	const struct servers *now = &n->pool->roster.servers;
+	uint32_t *from;
+	int err;
+
+	n->roster = !left->kept;
+	if (n->old != NULL || left->entry == NULL)
+		return 0;
+	from = calloc((size_t)now->n + 1, sizeof *from);
+	err = from == NULL ? ENOMEM : servers_match(from, now, &left->servers);
+	for (uint32_t i = 0; err == 0 && i < now->n; i++)
+		if (from[i] != UINT32_MAX)
+			watch_inherit(n->pool->watch[i], &left->entry[from[i]]);
+	free(from);
+	return err;
+}
+
+static int
+tell_trouble(const struct publish_trouble *t, const char *path)
+{
+	if (t->error == EWOULDBLOCK && t->pid > 0)
+		log_err("another daemon (pid %lld) has %s", (long long)t->pid,
+		    path);
+	else if (t->error == EWOULDBLOCK)
+		log_err("another daemon has %s", path);
+	else
+		log_err("%s: %s", t->what, strerror(t->error));
+	if (t->error == EWOULDBLOCK)
+		return EX_UNAVAILABLE;
+	return t->error == ENOMEM ? EX_OSERR : EX_CANTCREAT;
+}
+
+/* All files that are new to us, or none. */
+static int
+setup_files(struct setup *u)
+{
+	struct publish_trouble t;
+	int err = 0;
+
+	for (uint32_t i = 0; i < u->plans; i++) {
+		struct pool *p = u->plan[i].pool;
+
+		if (u->plan[i].stays)
+			continue;
+		t = (struct publish_trouble){ 0 };
+		if (publish_open(&p->publish, p->path, &p->roster, &u->c->about,
+		    setup_time(u->c), &t) != 0)
+			return tell_trouble(&t, p->path);
+		if (plan_inherit(&u->plan[i]) != 0)
+			err = ENOMEM;
+	}
+	for (uint32_t i = 0; i < u->plans && err == 0; i++)
+		if (!u->plan[i].stays)
+			err = publish_start(u->plan[i].pool->publish);
+	if (err == 0)
+		return 0;
+	log_err("cannot start to publish: %s", strerror(err));
+	return EX_OSERR;
+}
+
+/* What a watch of the pool to be will believe; it may still be the old's. */
+static struct publish_entry
+plan_entry(const struct plan *n, uint32_t i)
+{
+	struct publish_entry e;
+
+	if (n->from[i] == UINT32_MAX)
+		return n->pool->watch[i]->entry;
+	e = n->old->watch[n->from[i]]->entry;
+	e.admin = n->pool->roster.servers.v[i].admin;
+	return e;
+}
+
+static int
+plan_publish(struct plan *n)
+{
+	struct publish *publish = n->stays ? n->old->publish :
+	    n->pool->publish;
+	const uint32_t servers = n->pool->roster.servers.n;
+	struct publish_entry *entry;
+	int err = ENOMEM;
+
+	entry = calloc((size_t)servers + 1, sizeof *entry);
+	if (entry == NULL)
+		return ENOMEM;
+	for (uint32_t i = 0; i < servers; i++)
+		entry[i] = plan_entry(n, i);
+	if (n->roster) {
+		err = publish_roster(publish, &n->pool->roster,
+		    &n->pool->c->about, entry);
+	} else {
+		for (uint32_t i = 0; i < servers; i++)
+			publish_set(publish, i, &entry[i]);
+		publish_now(publish);
+		err = 0;
+	}
+	free(entry);
+	n->done = err == 0;
+	return err;
+}
+
+/*
+ * Tell every publisher the new roster.  Without memory for one of those that
+ * are already at work, there may be none for the way back either: that pool
+ * then stays as it is.
+ */
+static int
+setup_publish(struct setup *u)
+{
+	for (uint32_t i = 0; i < u->plans; i++) {
+		if (u->plan[i].stays || plan_publish(&u->plan[i]) == 0)
+			continue;
+		log_err("cannot publish pool %s: %s",
+		    u->plan[i].pool->roster.pool, strerror(ENOMEM));
+		return EX_OSERR;
+	}
+	for (uint32_t i = 0; i < u->plans; i++)
+		if (u->plan[i].stays && plan_publish(&u->plan[i]) != 0)
+			log_err("pool %s: stays as it was: %s",
+			    u->plan[i].pool->roster.pool, strerror(ENOMEM));
+	return 0;
+}
+
+/* Nothing has happened. */
+static void
+setup_undo(struct setup *u)
+{
+	for (uint32_t i = 0; i < u->plans; i++) {
+		struct pool *p = u->plan[i].pool;
+
+		if (p != NULL && p->publish != NULL)
+			publish_abandon(p->publish);
+		pool_free(p);
+	}
+}
+
+static bool
+same_schedule(const struct schedule_rule *a, const struct schedule_rule *b)
+{
+	return a->interval == b->interval &&
+	    a->fast_interval == b->fast_interval &&
+	    a->down_interval == b->down_interval && a->jitter == b->jitter;
+}
+
+static void
+plan_take(struct plan *n)
+{
+	struct pool *p = n->pool, *old = n->old;
+
+	for (uint32_t i = 0; i < p->roster.servers.n; i++) {
+		struct watch *w;
+
+		if (n->from[i] == UINT32_MAX)
+			continue;
+		w = old->watch[n->from[i]];
+		old->watch[n->from[i]] = NULL;
+		w->pool = p;
+		w->i = i;
+		w->entry.admin = p->roster.servers.v[i].admin;
+		p->watch[i] = w;
+	}
+	p->inherits = old->inherits;
+	p->none = old->none;
+	if (n->stays) {
+		p->publish = old->publish;
+		p->flags = old->flags;
+		old->publish = NULL;
+	}
+}
+
+/* Start those who are new, stop those in maintenance, and give the others
+ * their new rules. */
+static void
+plan_start(struct plan *n)
+{
+	struct pool *p = n->pool;
+	const bool rules = n->old != NULL &&
+	    !same_schedule(&n->old->schedule, &p->schedule);
+
+	for (uint32_t i = 0; i < p->roster.servers.n; i++) {
+		struct watch *w = p->watch[i];
+
+		if (!watch_is_probed(w))
+			watch_rest(w);
+		else if (!watch_is_started(w))
+			watch_start(w, n->roster && !w->inherited);
+		else if (rules)
+			watch_again(w);
+	}
+}
+
+/* The same servers, in whatever order. */
+static bool
+plan_same(const struct plan *n)
+{
+	const uint32_t servers = n->pool->roster.servers.n;
+
+	for (uint32_t i = 0; i < servers; i++)
+		if (n->from[i] == UINT32_MAX)
+			return false;
+	return servers == n->old->roster.servers.n;
+}
+
+static void
+plan_commit(struct plan *n)
+{
+	struct pool *p = n->pool;
+
+	if (n->old != NULL && !n->stays)
+		tell_moved(p, n->old, plan_same(n));
+	if (n->old != NULL)
+		plan_take(n);
+	pool_count(p);
+	pool_flags(p);
+	p->changed = true;
+	pool_watch_events(p);
+	if (n->old != NULL)
+		pool_unwatch_events(n->old);
+	plan_start(n);
+	if (!n->stays && publish_on_disk(p->publish))
+		log_warning("pool %s: file is on a disk, and what is published "
+		    "waits for it; a tmpfs does not: file=%s", p->roster.pool,
+		    p->path);
+	if (n->roster)
+		pool_exchange_soon(p);
+}
+
+static bool
+setup_keeps(const struct setup *u, const struct pool *old)
+{
+	for (uint32_t i = 0; i < u->plans; i++)
+		if (u->plan[i].pool == old)
+			return true;
+	return false;
+}
+
+/* Pools that are not in the new setup: nobody shall believe their files. */
+static void
+pool_remove(struct pool *p)
+{
+	struct publish *publish = p->publish;
+
+	if (publish != NULL)
+		log_notice("pool %s: removed file=%s", p->roster.pool, p->path);
+	pool_free(p);
+	if (publish != NULL)
+		publish_remove(publish);
+}
+
+static void
+setup_commit(struct setup *u, struct pool **pool)
+{
+	struct checker *c = u->c;
+
+	/* Files and tables took their time; dues are counted from now. */
+	checker_refresh(c);
+	for (uint32_t i = 0; i < u->plans; i++) {
+		struct plan *n = &u->plan[i];
+
+		if (n->done) {
+			plan_commit(n);
+		} else {		/* stays as it is */
+			pool_free(n->pool);
+			n->pool = n->old;
+		}
+		pool[i] = n->pool;
+	}
+	for (uint32_t i = 0; i < c->pools; i++)
+		if (!setup_keeps(u, c->pool[i]))
+			pool_remove(c->pool[i]);
+	free(c->pool);
+	c->pool = pool;
+	c->pools = u->plans;
+}
+
+int
+setup_apply(struct checker *c, const struct checker_setup *s)
+{
+	struct setup u = { .c = c };
+	struct pool **pool;
+	int code;
+
+	pool = calloc((size_t)s->pools + 1, sizeof *pool);
+	if (pool == NULL || setup_plan(&u, s) != 0) {
+		log_err("cannot take the configuration: %s", strerror(ENOMEM));
+		code = EX_OSERR;
+	} else if ((code = setup_files(&u)) == 0 &&
+	    (code = setup_publish(&u)) == 0) {
+		setup_commit(&u, pool);
+		pool = NULL;
+	}
+	if (code != 0)
+		setup_undo(&u);
+	for (uint32_t i = 0; i < u.plans; i++)
+		free(u.plan[i].from);
+	free(u.plan);
+	free(pool);
+	return code;
+}
+
+static void
+tell_cleaned(void *arg, const char *path)
+{
+	(void)arg;
+	log_notice("pool of an earlier configuration: removed file=%s", path);
+}
+
+void
+setup_clean(const struct checker *c, const struct checker_setup *s)
+{
+	const char **keep = calloc((size_t)c->pools + 1, sizeof *keep);
+
+	if (keep == NULL)	/* the next reload will have memory */
+		return;
+	for (uint32_t i = 0; i < c->pools; i++)
+		keep[i] = c->pool[i]->path;
+	publish_clean(s->directory, c->about.config, keep, c->pools,
+	    tell_cleaned, NULL);
+	free(keep);
+}

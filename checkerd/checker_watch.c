@@ -1,0 +1,306 @@
+/*
+ * checker_watch.c - one server: due -> probe -> verdict -> publish.
+ *
+ * A probe's result goes one way, through watch_done(): counted, stepped,
+ * published, told, and the next one is due.  Nothing else here changes a
+ * verdict.  Must not know how a probe is done, nor what a verdict follows from.
+ */
+#include "checker_engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const enum verdict_class class_of[MCSHM_R_COUNT] = {
+#define X(number, id, name, class, text) [number] = VERDICT_##class,
+	MCSHM_REASONS(X)
+#undef X
+};
+
+const struct server *
+watch_server(const struct watch *w)
+{
+	return &w->pool->roster.servers.v[w->i];
+}
+
+bool
+watch_is_probed(const struct watch *w)
+{
+	return w->entry.admin != MCSHM_MAINT;
+}
+
+void
+watch_due(struct watch *w, uint64_t at)
+{
+	struct checker *c = w->pool->c;
+
+	ev_timer_stop(c->loop, &w->due);
+	ev_timer_set(&w->due, at > c->now ? (double)(at - c->now) / 1e9 : 0.,
+	    0.);
+	ev_timer_start(c->loop, &w->due);
+	w->due_at = at;
+}
+
+void
+watch_publish(struct watch *w, bool now)
+{
+	publish_set(w->pool->publish, w->i, &w->entry);
+	if (now)
+		publish_now(w->pool->publish);
+}
+
+void
+watch_told(struct watch *w)
+{
+	if (w->told)
+		return;
+	w->told = true;
+	w->pool->untold--;
+	if (!w->inherited)
+		w->pool->awaited--;
+	pool_first_results(w->pool);
+}
+
+void
+watch_changed(struct watch *w, const struct verdict *was)
+{
+	w->entry.transitions++;
+	w->pool->changed = true;
+	watch_publish(w, true);
+	tell_changed(w, was);
+}
+
+static void
+watch_own_fault(struct watch *w, int sys_errno)
+{
+	struct checker *c = w->pool->c;
+
+	w->entry.local_errors++;
+	c->local_errors++;
+	for (uint32_t i = 0; i < c->pools; i++)
+		publish_faults(c->pool[i]->publish, c->local_errors, 0);
+	tell_fault(w, sys_errno);
+}
+
+static void
+watch_answered(struct watch *w, uint64_t ended)
+{
+	struct publish_entry *e = &w->entry;
+	const uint64_t us = (ended - w->began) / 1000;
+	const uint32_t rtt = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+
+	e->good_began = w->began;
+	e->rtt_us = rtt;
+	if (e->rtt_avg_us == 0)
+		e->rtt_avg_us = rtt;
+	else
+		e->rtt_avg_us += (uint32_t)(((int64_t)rtt -
+		    (int64_t)e->rtt_avg_us) / 8);
+	if (rtt > e->rtt_max_us)
+		e->rtt_max_us = rtt;
+}
+
+/* Our own fault is no reason why a server is believed to be silent or dead. */
+void
+watch_reason(struct watch *w, enum mcshm_reason reason)
+{
+	if (class_of[reason] != VERDICT_LOCAL ||
+	    verdict_usable(&w->entry.verdict))
+		w->entry.reason = reason;
+}
+
+/* Everything about a result but the verdict. */
+static void
+watch_record(struct watch *w, const struct probe_result *r,
+    enum verdict_class class, uint64_t ended)
+{
+	struct publish_entry *e = &w->entry;
+
+	e->result = r->reason;
+	e->checked = ended;
+	e->began = w->began;
+	if (class != VERDICT_GOOD)
+		watch_reason(w, r->reason);
+	if (class == VERDICT_PROOF || class == VERDICT_SILENCE)
+		e->failures++;
+	if (class == VERDICT_LOCAL)
+		watch_own_fault(w, r->sys_errno);
+	if (class == VERDICT_GOOD)
+		watch_answered(w, ended);
+	if (r->version[0] != '\0')
+		memcpy(e->server_version, r->version,
+		    sizeof e->server_version);
+}
+
+static enum schedule_pace
+watch_pace(const struct watch *w)
+{
+	if (verdict_in_transition(&w->entry.verdict))
+		return SCHEDULE_FAST;
+	return w->entry.verdict.state == MCSHM_DOWN ? SCHEDULE_DOWN :
+	    SCHEDULE_STEADY;
+}
+
+static void
+watch_done(struct probe *p, const struct probe_result *r)
+{
+	struct watch *w = (struct watch *)((char *)p -
+	    offsetof(struct watch, probe));
+	struct pool *pool = w->pool;
+	const uint64_t ended = checker_clock(CLOCK_BOOTTIME);
+	const enum verdict_class class = class_of[r->reason];
+	const struct verdict was = w->entry.verdict;
+	const struct verdict_probe one = { .class = class,
+		.wrong = r->reason == MCSHM_R_GARBAGE ||
+		    r->reason == MCSHM_R_ERROR_REPLY,
+		.began = w->began, .ended = ended };
+
+	watch_record(w, r, class, ended);
+	tell_probe(w, r);
+	w->entry.verdict = verdict_step(was, &pool->verdict, &one);
+	if (w->entry.verdict.state != was.state) {
+		if (w->entry.verdict.state == MCSHM_UP)
+			w->entry.reason = 0;
+		watch_changed(w, &was);
+	} else {
+		watch_publish(w, false);
+	}
+	watch_told(w);
+	name_check(w);
+	watch_due(w, schedule_next(&pool->schedule, watch_pace(w), w->began,
+	    ended, checker_random(pool->c)));
+}
+
+/* The kept connection ended: that proves nothing, but is worth a look. */
+static void
+watch_lost(struct probe *p)
+{
+	struct watch *w = (struct watch *)((char *)p -
+	    offsetof(struct watch, probe));
+	const uint64_t at = schedule_early(&w->pool->schedule, w->began,
+	    w->pool->c->now);
+
+	tell_debug(w, "kept connection ended, probing early");
+	if (at < w->due_at)
+		watch_due(w, at);
+}
+
+static void
+watch_probe(struct watch *w)
+{
+	struct sockaddr_storage ss;
+	const socklen_t len = address_sockaddr(&ss, &w->entry.address[0],
+	    watch_server(w)->address.host);
+
+	if (len == 0) {		/* inherited, and not to be used */
+		w->entry.addresses = 0;
+		name_ask(w);
+		return;
+	}
+	checker_refresh(w->pool->c);
+	w->began = checker_clock(CLOCK_BOOTTIME);
+	probe_start(&w->probe, (const struct sockaddr *)&ss, len,
+	    w->pool->connect_timeout, w->pool->timeout);
+}
+
+static void
+on_due(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct watch *w = timer->data;
+
+	(void)loop;
+	(void)events;
+	if (w->entry.addresses == 0)
+		name_ask(w);
+	else
+		watch_probe(w);
+}
+
+void
+watch_first(struct watch *w, bool hurry)
+{
+	const struct pool *p = w->pool;
+	const struct checker *c = p->c;
+	char label[272];
+	uint64_t at;
+
+	server_label(label, watch_server(w));
+	at = schedule_first(&p->schedule, c->host, schedule_mix(
+	    schedule_text(p->roster.pool), schedule_text(label)), c->now);
+	if (hurry)
+		at = c->now + (at - c->now) / 8;
+	watch_due(w, at);
+}
+
+void
+watch_start(struct watch *w, bool hurry)
+{
+	if (!watch_is_probed(w))
+		return;
+	if (watch_server(w)->address.kind == MCSHM_KIND_NAME)
+		name_ask(w);
+	if (w->entry.addresses != 0)
+		watch_first(w, hurry);
+}
+
+bool
+watch_is_started(const struct watch *w)
+{
+	return ev_is_active(&w->due) || probe_busy(&w->probe) ||
+	    w->question != NULL;
+}
+
+void
+watch_stop(struct watch *w)
+{
+	ev_timer_stop(w->pool->c->loop, &w->due);
+	probe_drop(&w->probe);
+	name_forget(w);
+}
+
+void
+watch_rest(struct watch *w)
+{
+	watch_stop(w);
+	w->entry.verdict = verdict_forget(w->entry.verdict);
+	watch_publish(w, false);
+}
+
+void
+watch_again(struct watch *w)
+{
+	const uint64_t now = w->pool->c->now;
+
+	if (!ev_is_active(&w->due) || w->entry.addresses == 0)
+		return;		/* its end will make the next one due */
+	watch_due(w, schedule_next(&w->pool->schedule, watch_pace(w),
+	    w->began != 0 ? w->began : now, now,
+	    checker_random(w->pool->c)));
+}
+
+struct watch *
+watch_new(struct pool *pool, const struct server *server, uint64_t now)
+{
+	struct watch *w = calloc(1, sizeof *w);
+
+	if (w == NULL)
+		return NULL;
+	w->pool = pool;
+	w->entry.verdict = verdict_init(now);
+	w->entry.admin = server->admin;
+	if (address_literal(&server->address, &w->entry.address[0]))
+		w->entry.addresses = 1;
+	probe_init(&w->probe, pool->c->loop, watch_done, watch_lost);
+	ev_timer_init(&w->due, on_due, 0., 0.);
+	w->due.data = w;
+	return w;
+}
+
+void
+watch_free(struct watch *w)
+{
+	if (w == NULL)
+		return;
+	watch_stop(w);
+	free(w);
+}

@@ -1,0 +1,122 @@
+/*
+ * conf_key.h - the keys of the ini: one row is all there is to know of one.
+ *
+ * Private to conf*.c.  Reading, defaults, ranges, messages, the dump and the
+ * test of the manual come from here; a key is in no other list.
+ */
+#ifndef CONF_KEY_H
+#define CONF_KEY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "conf.h"
+
+#define CONF_MS UINT64_C(1000000)
+#define CONF_SECOND (1000 * CONF_MS)
+#define CONF_MINUTE (60 * CONF_SECOND)
+#define CONF_HOUR (60 * CONF_MINUTE)
+
+/* "file = DIR/NAME.mcshm" has to fit into a line of inih's. */
+#define CONF_FILE_BYTES 191
+#define CONF_DIRECTORY_BYTES						\
+	(CONF_FILE_BYTES - 1 - MCSHM_POOL_MAX - (sizeof MCSHM_SUFFIX - 1))
+
+enum {			/* bits: the sections that a key may stand in */
+	CONF_CHECKER = 1,
+	CONF_DEFAULTS = 2,
+	CONF_POOL = 4,
+	CONF_BOTH = CONF_DEFAULTS | CONF_POOL
+};
+/* And the struct that has its field. */
+#define CONF_CHECKER_BASE conf
+#define CONF_POOL_BASE conf_pool
+#define CONF_BOTH_BASE conf_pool
+
+/*
+ * section, name, field, kind, least, most, default.  Bounds are in ns, percent
+ * or pieces; of a path, in bytes.  No default: conf_check.c has it.
+ */
+#define CONF_KEYS(X)							\
+	X(CHECKER, directory, directory, path,				\
+	    0, CONF_DIRECTORY_BYTES, MCSHM_DEFAULT_DIR)			\
+	X(CHECKER, heartbeat, heartbeat, time,				\
+	    10 * CONF_MS, CONF_MINUTE, "1s")				\
+	X(CHECKER, stale_after, stale_after, time,			\
+	    100 * CONF_MS, CONF_HOUR, "30s")				\
+	X(CHECKER, log_probes, log_probes, log, 0, 0, "none")		\
+	X(POOL, file, file, path, 0, CONF_FILE_BYTES, NULL)		\
+	X(BOTH, scheme, scheme, scheme, 0, 0, "maglev")			\
+	X(BOTH, hash, hash, hash, 0, 0, NULL)				\
+	X(BOTH, interval, interval, time,				\
+	    10 * CONF_MS, CONF_HOUR, "1s")				\
+	X(BOTH, fast_interval, fast_interval, time,			\
+	    10 * CONF_MS, CONF_HOUR, "250ms")				\
+	X(BOTH, down_interval, down_interval, time,			\
+	    10 * CONF_MS, CONF_HOUR, "1s")				\
+	X(BOTH, timeout, timeout, time, CONF_MS, CONF_MINUTE, "750ms")	\
+	X(BOTH, connect_timeout, connect_timeout, time,			\
+	    CONF_MS, CONF_MINUTE, "1500ms")				\
+	X(BOTH, fall, fall, count, 1, 64, "3")				\
+	X(BOTH, rise, rise, count, 1, 64, "3")				\
+	X(BOTH, fall_ratio, ratio_bad, ratio, 0, 0, "5/20")		\
+	X(BOTH, hold_after, hold_after, time, 0, CONF_HOUR, "1s")	\
+	X(BOTH, rehash_after, rehash_after, time, 0, CONF_HOUR, "5s")	\
+	X(BOTH, min_down_time, min_down_time, time, 0, CONF_HOUR, "5s") \
+	X(BOTH, jitter, jitter, percent, 0, 50, "10%")			\
+	X(POOL, include, servers, include, 0, 0, NULL)			\
+	X(POOL, server, servers, server, 0, 0, NULL)
+
+enum conf_key_id {
+#define X(section, name, ...) KEY_##name,
+	CONF_KEYS(X)
+#undef X
+	KEYS
+};
+
+#define CONF_LIST_TEXT 128	/* "none, failures or all" */
+#define CONF_NUMBER_TEXT 48
+#define CONF_RANGE_TEXT (2 * CONF_NUMBER_TEXT + 4)
+
+struct load;
+struct key;
+
+/* How the values of a kind are read and written. */
+struct kind {
+	/* Into *field; false: there has been a complaint. */
+	bool (*parse)(struct load *l, const struct key *k, const char *text,
+	    void *field);
+	/* Numbers: why text is none, or NULL and *n; and back. */
+	const char *(*scan)(const char *text, uint64_t *n);
+	void (*number)(char text[CONF_NUMBER_TEXT], uint64_t n);
+	/* Choices: the name of each, NULL where there is none. */
+	const char *(*name)(uint32_t id);
+	size_t size;	/* of the field; 0: there is no single value */
+};
+
+struct key {
+	const char *name;
+	const struct kind *kind;
+	unsigned sections;
+	size_t offset;	/* in struct conf, or in struct conf_pool */
+	uint64_t min, max;	/* both 0: the kind is all there is to say */
+	const char *standard;	/* the default */
+};
+
+extern const struct key conf_keys[KEYS];
+
+/* What server lines have behind the address: keys with fields in struct
+ * server. */
+#define CONF_OPTIONS 2
+extern const struct key conf_options[CONF_OPTIONS];
+
+/* "10ms to 1h", "" where there is nothing to say. */
+void conf_range(char text[CONF_RANGE_TEXT], const struct key *k);
+/* A number or choice, of whatever size. */
+uint64_t conf_number(const struct key *k, const void *field);
+/* Any single value, as it would be written; room for CONF_FILE_BYTES + 1. */
+void conf_value(char text[CONF_FILE_BYTES + 1], const struct key *k,
+    const void *field);
+
+#endif

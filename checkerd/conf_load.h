@@ -1,0 +1,113 @@
+/*
+ * conf_load.h - an ini while it is read, and how its errors are told.
+ *
+ * Private to conf*.c:
+ *
+ *	conf_read.c	files, lines, sections, keys	-> drafts
+ *	conf_key.c	the table's values
+ *	conf_server.c	server lines, and twins among servers
+ *	conf_check.c	defaults, conflicts		-> whole pools
+ *	conf_say.c	complaints
+ *	conf.c		load, free, dump
+ */
+#ifndef CONF_LOAD_H
+#define CONF_LOAD_H
+
+#include "conf_key.h"
+
+/* Where something was written; line 0: nowhere. */
+struct spot {
+	const char *file;
+	unsigned line;
+	bool bad;		/* and was refused */
+};
+
+/* A section, before defaults and checks. */
+struct draft {
+	struct conf_pool pool;
+	struct spot heading;
+	struct spot at[KEYS];
+	struct spot *server_at;	/* of pool.servers */
+	bool refused;		/* a line of it was: what is missing may have
+				 * been there */
+};
+
+struct source {			/* a file that is being read */
+	FILE *f;
+	const char *file;
+	unsigned line;
+	bool included;
+	char *text;		/* the line, as getline(3) has it */
+	size_t room;
+};
+
+struct load {
+	FILE *out;
+	const char *path;
+	unsigned errors;
+	struct source *source;	/* NULL: all is read */
+	unsigned section;	/* 0: none yet */
+	bool skip;		/* a section that was refused */
+	struct draft *now;	/* of section; NULL: of none */
+	struct draft checker, defaults;
+	struct draft *pool;
+	uint32_t pools;
+	char **name;		/* of included files; spots point to them */
+	size_t names;
+	struct conf conf;
+};
+
+/* conf_say.c */
+
+/* The line that is being read. */
+struct spot conf_here(const struct load *l);
+/* One line to the user, of the line that is being read, or of another: "what is
+ * wrong; what would be right". */
+void conf_complain(struct load *l, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+void conf_complain_at(struct load *l, struct spot at, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* No memory: a reason like any other why there is no configuration.  False,
+ * as the next one. */
+bool conf_complain_memory(struct load *l);
+/* Of a value: "KEY = TEXT why". */
+bool conf_refuse(struct load *l, const struct key *k, const char *text,
+    const char *why);
+
+/* What was meant by text?  The nearest of the words that are offered, NULL if
+ * none is near. */
+struct hint {
+	const char *text, *nearest;
+	size_t distance;
+};
+struct hint conf_hint(const char *text);
+void conf_hint_offer(struct hint *h, const char *word);
+
+/* conf_read.c */
+
+/* False: the file itself could not be read. */
+bool conf_read(struct load *l, const char *path, bool included);
+bool conf_include_parse(struct load *l, const struct key *k, const char *text,
+    void *field);
+#define CONF_BLANKS " \t"
+#define CONF_WORD							\
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+/* [A-Za-z0-9][A-Za-z0-9._-]*, of pools and servers. */
+bool conf_name_is_good(const char *name, size_t most);
+/* A key's field in a section's draft. */
+void *conf_field(struct load *l, const struct key *k, struct draft *d);
+
+/* conf_server.c */
+
+bool conf_server_parse(struct load *l, const struct key *k, const char *text,
+    void *field);
+void conf_servers_check(struct load *l, const struct draft *d);
+void conf_server_dump(const struct server *s, FILE *out);
+
+/* conf_check.c */
+
+void conf_checker_finish(struct load *l);
+void conf_defaults_finish(struct load *l);
+void conf_pool_finish(struct load *l, struct draft *d);
+
+#endif

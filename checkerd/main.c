@@ -1,0 +1,397 @@
+/*
+ * main.c - options, signals, order of start and stop, exit codes.
+ *
+ * The only unit that exits, and the only one that sees a struct conf: the
+ * checker gets the few values that it needs.
+ */
+#include <errno.h>
+#include <ev.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "checker.h"
+#include "conf.h"
+#include "log.h"
+#include "notify.h"
+
+#define CONFIG SYSCONFDIR "/mc-checkerd/mc-checkerd.ini"
+#define DESCRIPTORS_BESIDE 64		/* those of probes */
+
+static const char usage[] =
+    "usage: mc-checkerd [-c FILE] [-v]\n"
+    "       mc-checkerd -t | -T [-c FILE]\n"
+    "\n"
+    "Probes memcached servers and publishes which of them are alive, in one\n"
+    "file for each pool.  Runs in the foreground; SIGHUP reloads.\n"
+    "\n"
+    "  -c, --config FILE    the configuration (" CONFIG ")\n"
+    "  -t, --check-config   check it and exit: 0 good, 78 not\n"
+    "  -T, --dump-config    check it, print all effective values and exit\n"
+    "  -v, --verbose        say more: debug lines\n"
+    "      --help           this text\n"
+    "      --version        the version\n"
+    "\n"
+    "mc-checkerd(8), mc-checkerd.ini(5)\n";
+
+enum mode { MODE_RUN, MODE_CHECK, MODE_DUMP };
+
+struct options {
+	const char *config;
+	enum mode mode;
+	bool verbose;
+};
+
+struct daemon {
+	const char *config;
+	struct notify notify;
+	struct ev_loop *loop;
+	struct checker *checker;
+	ev_signal hup, term, interrupt;
+};
+
+static void __attribute__((noreturn))
+wrong_usage(void)
+{
+	fprintf(stderr, "Try 'mc-checkerd --help'.\n");
+	exit(EX_USAGE);
+}
+
+static void __attribute__((noreturn))
+print_and_exit(const char *text)
+{
+	fputs(text, stdout);
+	exit(fflush(stdout) == 0 ? EX_OK : EX_IOERR);
+}
+
+static struct options
+options_parse(int argc, char **argv)
+{
+	enum { HELP = 256, VERS };
+	static const struct option names[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "check-config", no_argument, NULL, 't' },
+		{ "dump-config", no_argument, NULL, 'T' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, HELP },
+		{ "version", no_argument, NULL, VERS },
+		{ NULL, 0, NULL, 0 } };
+	struct options o = { .config = CONFIG };
+	int c;
+
+	while ((c = getopt_long(argc, argv, "c:tTv", names, NULL)) != -1) {
+		if (c == 'c')
+			o.config = optarg;
+		else if (c == 't' && o.mode == MODE_RUN)
+			o.mode = MODE_CHECK;
+		else if (c == 'T')
+			o.mode = MODE_DUMP;
+		else if (c == 'v')
+			o.verbose = true;
+		else if (c == HELP)
+			print_and_exit(usage);
+		else if (c == VERS)
+			print_and_exit("mc-checkerd " VERSION "\n");
+		else if (c != 't')
+			wrong_usage();
+	}
+	if (optind < argc) {
+		fprintf(stderr, "mc-checkerd: what is '%s'? It takes options "
+		    "only.\n", argv[optind]);
+		wrong_usage();
+	}
+	return o;
+}
+
+/* The ini ------------------------------------------------------------------ */
+
+static void
+log_lines(char *text)
+{
+	char *rest = text;
+
+	for (char *line; (line = strsep(&rest, "\n")) != NULL; )
+		if (line[0] != '\0')
+			log_err("%s", line);
+}
+
+/* As conf_load(), but errors go to the log. */
+static unsigned
+load_logged(struct conf *conf, const char *path)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *errors = open_memstream(&text, &len);
+	const unsigned wrong = conf_load(conf, path, errors);
+
+	if (errors != NULL)
+		fclose(errors);
+	if (text != NULL)
+		log_lines(text);
+	free(text);
+	return wrong;
+}
+
+static unsigned long
+conf_servers(const struct conf *conf)
+{
+	unsigned long n = 0;
+
+	for (uint32_t i = 0; i < conf->pools; i++)
+		n += conf->pool[i].servers.n;
+	return n;
+}
+
+/* "2 pools, 120 servers" */
+static const char *
+conf_size(char text[64], const struct conf *conf)
+{
+	const unsigned long servers = conf_servers(conf);
+
+	snprintf(text, 64, "%" PRIu32 " pool%s, %lu server%s", conf->pools,
+	    conf->pools == 1 ? "" : "s", servers, servers == 1 ? "" : "s");
+	return text;
+}
+
+static int
+show_config(const struct conf *conf, enum mode mode)
+{
+	char size[64];
+
+	if (mode == MODE_DUMP)
+		conf_dump(conf, stdout);
+	else
+		printf("%s: ok, %s\n", conf->path, conf_size(size, conf));
+	return fflush(stdout) == 0 && !ferror(stdout) ? EX_OK : EX_IOERR;
+}
+
+/* From the ini to the engine --------------------------------------------- */
+
+static struct checker_pool
+pool_setup(const struct conf *conf, const struct conf_pool *from)
+{
+	struct checker_pool p = {
+		.path = from->file,
+		.roster = { .servers = from->servers, .scheme = from->scheme,
+		    .hash = from->hash, .stale_after = conf->stale_after },
+		.verdict = { .rise = (uint8_t)from->rise,
+		    .fall = (uint8_t)from->fall,
+		    .ratio_bad = (uint8_t)from->ratio_bad,
+		    .ratio_of = (uint8_t)from->ratio_of,
+		    .hold_after = from->hold_after,
+		    .rehash_after = from->rehash_after,
+		    .min_down_time = from->min_down_time },
+		.schedule = { .interval = from->interval,
+		    .fast_interval = from->fast_interval,
+		    .down_interval = from->down_interval,
+		    .jitter = from->jitter },
+		.timeout = from->timeout,
+		.connect_timeout = from->connect_timeout,
+	};
+
+	memcpy(p.roster.pool, from->name, sizeof p.roster.pool);
+	return p;
+}
+
+static enum checker_log
+log_probes(const struct conf *conf)
+{
+	switch ((enum conf_log_probes)conf->log_probes) {
+	case CONF_LOG_NONE:
+		return CHECKER_LOG_NONE;
+	case CONF_LOG_FAILURES:
+		return CHECKER_LOG_FAILURES;
+	case CONF_LOG_ALL:
+		return CHECKER_LOG_ALL;
+	}
+	return CHECKER_LOG_NONE;
+}
+
+/* For people who look at a file and ask where it comes from. */
+static struct publish_about
+about_us(const struct conf *conf)
+{
+	struct publish_about about = { .version = VERSION };
+	char full[PATH_MAX], host[HOST_NAME_MAX + 1];
+
+	if (gethostname(host, sizeof host) == 0)
+		snprintf(about.host, sizeof about.host, "%.63s", host);
+	snprintf(about.config, sizeof about.config, "%.255s",
+	    realpath(conf->path, full) != NULL ? full : conf->path);
+	return about;
+}
+
+/* One descriptor a server: as many as we are allowed. */
+static void
+raise_descriptors(const struct conf *conf)
+{
+	const rlim_t want = conf_servers(conf) + 4ul * conf->pools +
+	    DESCRIPTORS_BESIDE;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	if (limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+			getrlimit(RLIMIT_NOFILE, &limit);
+	}
+	if (limit.rlim_cur < want)
+		log_warning("too few file descriptors, some servers will not "
+		    "be probed; raise LimitNOFILE: allowed=%llu wanted=%llu",
+		    (unsigned long long)limit.rlim_cur,
+		    (unsigned long long)want);
+}
+
+/* Open the checker, or let it go on with another configuration.  0 or an exit
+ * code. */
+static int
+daemon_apply(struct daemon *d, const struct conf *conf)
+{
+	struct checker_pool *pool = calloc((size_t)conf->pools + 1,
+	    sizeof *pool);
+	struct checker_setup s = { .pool = pool, .pools = conf->pools,
+		.directory = conf->directory, .heartbeat = conf->heartbeat,
+		.log_probes = log_probes(conf), .about = about_us(conf) };
+	int code;
+
+	if (pool == NULL) {
+		log_err("cannot take the configuration: %s", strerror(ENOMEM));
+		return EX_OSERR;
+	}
+	for (uint32_t i = 0; i < conf->pools; i++)
+		pool[i] = pool_setup(conf, &conf->pool[i]);
+	raise_descriptors(conf);
+	if (d->checker == NULL)
+		code = checker_open(&d->checker, d->loop, &s, &d->notify);
+	else
+		code = checker_reload(d->checker, &s) ? EX_OK : EX_OSERR;
+	free(pool);
+	return code;
+}
+
+/* Signals ------------------------------------------------------------------ */
+
+static void
+daemon_reload(struct daemon *d)
+{
+	struct conf conf;
+	char size[64];
+	const unsigned wrong = load_logged(&conf, d->config);
+
+	if (wrong != 0) {
+		log_err("reload refused: %u error%s, the old configuration "
+		    "stays", wrong, wrong == 1 ? "" : "s");
+		checker_reload_refused(d->checker);
+		return;
+	}
+	if (daemon_apply(d, &conf) == 0)
+		log_notice("reloaded: %s config=%s", conf_size(size, &conf),
+		    conf.path);
+	conf_free(&conf);
+}
+
+static void
+on_hup(struct ev_loop *loop, ev_signal *w, int events)
+{
+	(void)loop;
+	(void)events;
+	daemon_reload(w->data);
+}
+
+static void
+on_end(struct ev_loop *loop, ev_signal *w, int events)
+{
+	(void)events;
+	log_notice("ends: signal=%s", w->signum == SIGTERM ? "TERM" : "INT");
+	ev_break(loop, EVBREAK_ALL);
+}
+
+/* SIG_BLOCK: a hangup waits.  It shall not end a daemon that is still reading
+ * its ini, nor be lost.  SIG_UNBLOCK: now it is welcome. */
+static void
+hangup_mask(int how)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(how, &set, NULL);
+}
+
+/* Before anything that takes its time: a signal that comes early is served
+ * when the loop runs, and kills nobody. */
+static void
+signals_start(struct daemon *d)
+{
+	signal(SIGPIPE, SIG_IGN);
+	ev_signal_init(&d->hup, on_hup, SIGHUP);
+	ev_signal_init(&d->term, on_end, SIGTERM);
+	ev_signal_init(&d->interrupt, on_end, SIGINT);
+	d->hup.data = d;
+	ev_signal_start(d->loop, &d->hup);
+	ev_signal_start(d->loop, &d->term);
+	ev_signal_start(d->loop, &d->interrupt);
+	hangup_mask(SIG_UNBLOCK);
+}
+
+static int
+daemon_run(struct daemon *d, const struct conf *conf)
+{
+	char size[64];
+	int code;
+
+	d->loop = ev_default_loop(EVFLAG_NOENV);
+	if (d->loop == NULL) {
+		log_err("cannot make an event loop: %s", strerror(errno));
+		return EX_OSERR;
+	}
+	signals_start(d);
+	code = notify_open(&d->notify);
+	if (code != 0)
+		log_warning("cannot tell the supervisor anything: "
+		    "$NOTIFY_SOCKET: %s", strerror(code));
+	code = daemon_apply(d, conf);
+	if (code == 0) {
+		log_notice("mc-checkerd " VERSION " checks %s config=%s",
+		    conf_size(size, conf), conf->path);
+		ev_run(d->loop, 0);
+		checker_close(d->checker);
+	}
+	notify_close(&d->notify);
+	ev_loop_destroy(d->loop);
+	return code;
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct options o = options_parse(argc, argv);
+	const bool journal = log_stderr_is_journal();
+	struct daemon d = { .config = o.config };
+	struct conf conf;
+	unsigned wrong;
+	int code;
+
+	log_open(o.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, journal);
+	if (o.mode == MODE_RUN)
+		hangup_mask(SIG_BLOCK);
+	/* To people the lines say enough as they are. */
+	wrong = journal ? load_logged(&conf, o.config) :
+	    conf_load(&conf, o.config, stderr);
+	if (wrong != 0)
+		return EX_CONFIG;
+	if (o.mode == MODE_RUN)
+		code = daemon_run(&d, &conf);
+	else
+		code = show_config(&conf, o.mode);
+	conf_free(&conf);
+	return code;
+}

@@ -1,0 +1,162 @@
+/*
+ * publish.h - the only writer of a pool's file.
+ *
+ * One struct publish is one pool: its file, the lock on it, and a thread that
+ * does everything that can wait for a disk (see mcshm_format.h and mcshm(5)
+ * for the file, docs/architecture.md for why a thread).  The loop's side never
+ * waits: it leaves what it believes in a mailbox, latest wins.
+ *
+ * The thread never reads the clock and never logs: time comes with the beat,
+ * and what has happened goes back as events.
+ *
+ *	loop                          thread
+ *	publish_set(), _now() --\
+ *	publish_beat()  ---------> mailbox --> section, msync, flip, wake, msync
+ *	publish_roster() -------/              or a new file: build, exchange
+ *	publish_event() <------- events <----/
+ */
+#ifndef PUBLISH_H
+#define PUBLISH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "mcshm_format.h"
+#include "servers.h"
+#include "verdict.h"
+
+struct publish;
+
+/* What a file is made for; two that are equal share an inode. */
+struct publish_roster {
+	char pool[MCSHM_POOL_MAX + 1];
+	struct servers servers;		/* borrowed: copied by whoever keeps it */
+	uint32_t scheme, hash;
+	uint64_t stale_after;		/* ns */
+};
+
+/* For people, in the header. */
+struct publish_about {
+	char version[32], host[64], config[256];
+	uint64_t config_loaded;		/* REALTIME ns */
+};
+
+/* What the checker says of one server.  All a client sees is made from this. */
+struct publish_entry {
+	struct verdict verdict;
+	uint32_t admin;			/* enum mcshm_admin */
+	uint32_t reason;		/* of the last failure, 0 none since UP */
+	uint32_t result;		/* of the last probe */
+	uint64_t checked, began, good_began;	/* BOOTTIME ns */
+	uint32_t rtt_us, rtt_avg_us, rtt_max_us;
+	uint64_t failures, local_errors, transitions;
+	char server_version[32];
+	uint32_t addresses;
+	struct mcshm_address address[MCSHM_ADDRESSES];
+};
+
+/* What an earlier daemon left behind.  Owned by the publish until the first
+ * publish_roster(). */
+struct publish_left {
+	struct servers servers;
+	struct publish_entry *entry;	/* one a server; NULL: nothing to inherit
+					 * (no file, another boot, damage) */
+	bool kept;			/* its file was made for this roster */
+};
+
+struct publish_time {
+	uint64_t boot, real;		/* BOOTTIME, REALTIME, ns */
+};
+
+/* Why publish_open() failed, for one log line. */
+struct publish_trouble {
+	int error;			/* errno; EWOULDBLOCK: another daemon has
+					 * the file */
+	int64_t pid;			/* of that daemon, 0 if not known */
+	char what[320];			/* "cannot create /run/.../web.mcshm" */
+};
+
+/*
+ * Take the file at path for this roster: attach to the one that is there, or
+ * create one (servers UNKNOWN, or what *left says once it is set).  Waits up to
+ * 0.2 s for a lock; synchronous, without a thread: all pools are opened, or none.
+ * 0, or -1 and *t.
+ *
+ * A file of another roster stays in place, and clients on it, until
+ * publish_exchange().
+ */
+int publish_open(struct publish **p, const char *path,
+    const struct publish_roster *roster, const struct publish_about *about,
+    struct publish_time now, struct publish_trouble *t);
+const struct publish_left *publish_left(const struct publish *p);
+/* The file is on a disk's file system: each publish waits for the disk, for
+ * seconds at times (readers do not).  Say so to the operator. */
+bool publish_on_disk(const struct publish *p);
+/* Start the thread.  0 or an errno. */
+int publish_start(struct publish *p);
+
+/* Believe this of a server (index in the newest roster).  Goes into the file
+ * with the next beat, */
+void publish_set(struct publish *p, uint32_t i, const struct publish_entry *e);
+/* or at once. */
+void publish_now(struct publish *p);
+/* Flags of the section: MCSHM_SECTION_... */
+void publish_flags(struct publish *p, uint64_t flags);
+/* Own-fault counters of the header. */
+void publish_faults(struct publish *p, uint64_t local_errors, uint64_t tilts);
+/* The loop is alive at this time: each turn (cheap: one store), */
+void publish_clock(struct publish *p, uint64_t boot);
+/* and each heartbeat: stores it, publishes what is due, looks at the path. */
+void publish_beat(struct publish *p, struct publish_time now);
+
+/*
+ * From now on the indices are those of this roster; entry[roster->servers.n].
+ * The thread makes the file ready; readers stay on the old one, which goes on
+ * being published, until publish_exchange().  An equal roster keeps the file.
+ * 0 or ENOMEM, then nothing has changed.
+ */
+int publish_roster(struct publish *p, const struct publish_roster *roster,
+    const struct publish_about *about, const struct publish_entry *entry);
+/* Readers may go on to the newest roster, as soon as its file is ready. */
+void publish_exchange(struct publish *p);
+
+/*
+ * Retire and unlink the pool files in a directory that the ini `config` made
+ * (by the path in their headers) for pools which it does not have any more:
+ * those that are none of keep[keeps], and that no daemon holds.  Calls removed()
+ * for each; how many there were.
+ */
+unsigned publish_clean(const char *directory, const char *config,
+    const char *const *keep, uint32_t keeps,
+    void (*removed)(void *arg, const char *path), void *arg);
+
+enum publish_kind {
+	PUBLISH_EXCHANGED,	/* readers are on a new roster: before, after,
+				 * moved */
+	PUBLISH_REMADE,		/* the file was gone or not ours: made anew */
+	PUBLISH_FAILED,		/* error, what; it is tried again each beat;
+				 * told once until something succeeds */
+	PUBLISH_WORKS		/* again */
+};
+struct publish_event {
+	enum publish_kind kind;
+	int error;
+	char what[320];
+	uint32_t before, after;		/* servers */
+	double moved;			/* share of keys with another home, 0..1 */
+};
+/* Readable when there is an event. */
+int publish_fd(const struct publish *p);
+bool publish_event(struct publish *p, struct publish_event *ev);
+
+/* Publish what is left, mark a clean end, stop the thread, let go of the lock.
+ * The file stays for the next daemon. */
+void publish_close(struct publish *p);
+/* As publish_close(), but nobody shall believe the file any more: the pool is
+ * gone from the ini.  Retires and unlinks it. */
+void publish_remove(struct publish *p);
+/* After a publish_open() of which nothing comes: removes a file that it
+ * created, leaves one that it found. */
+void publish_abandon(struct publish *p);
+
+#endif

@@ -1,0 +1,345 @@
+/*
+ * publish_image.c - a pool file's content, in private memory.
+ *
+ * Pure; the only place that knows what of a belief goes where.
+ */
+#include "publish_image.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "scheme.h"
+
+static uint64_t
+round_up(uint64_t n, uint64_t to)
+{
+	return (n + to - 1) / to * to;
+}
+
+/* The sections: head, three bitmaps, spare words, entries. */
+static void
+layout_section(struct mcshm_header *h)
+{
+	h->words = (h->servers + 63) / 64;
+	h->bitmap_off = sizeof(struct mcshm_section);
+	h->spare_off = h->bitmap_off + MCSHM_BITMAPS * h->words * 8;
+	h->entries_off = (uint32_t)round_up(
+	    h->spare_off + MCSHM_SECTION_SPARE * 8, 128);
+	h->entry_stride = sizeof(struct mcshm_entry);
+	h->section_size = round_up(
+	    h->entries_off + (uint64_t)h->servers * h->entry_stride,
+	    h->page_size);
+}
+
+bool
+image_layout(struct mcshm_header *h, uint32_t n, uint32_t scheme, uint32_t page)
+{
+	memset(h, 0, sizeof *h);
+	if (n == 0 || n > MCSHM_MAX_SERVERS || scheme_buckets(scheme, n) == 0)
+		return false;
+	memcpy(h->magic, MCSHM_MAGIC_BYTES, sizeof h->magic);
+	h->endian = MCSHM_ENDIAN;
+	h->version = MCSHM_FORMAT_VERSION;
+	h->page_size = page;
+	h->header_size = (uint32_t)round_up(sizeof *h, page);
+	h->scheme = scheme;
+	h->servers = n;
+	h->buckets = scheme_buckets(scheme, n);
+	h->roster_stride = sizeof(struct mcshm_roster);
+	h->roster_off = h->header_size;
+	h->buckets_off = h->roster_off + (uint64_t)n * h->roster_stride;
+	layout_section(h);
+	h->section_off[0] = round_up(h->buckets_off + 2ull * h->buckets, page);
+	h->section_off[1] = h->section_off[0] + h->section_size;
+	h->file_size = h->section_off[1] + h->section_size;
+	return h->file_size <= MCSHM_MAX_FILE;
+}
+
+size_t
+image_fixed_size(const struct mcshm_header *h)
+{
+	return h->section_off[0];
+}
+
+static void
+set_roster(struct mcshm_roster *r, const struct server *s, uint32_t scheme)
+{
+	char text[ADDRESS_TEXT];
+	int len;
+
+	address_format(text, &s->address);
+	len = scheme_ident(scheme, s->name, text, r->ident);
+	assert(len > 0 && len < (int)sizeof r->ident);
+	r->ident_hash = scheme_text_hash(r->ident, (size_t)len);
+	r->weight = s->weight;
+	r->port = s->address.port;
+	r->kind = s->address.kind;
+	memcpy(r->name, s->name, strlen(s->name));
+	memcpy(r->host, s->address.host, strlen(s->address.host));
+}
+
+void
+image_fixed(unsigned char *fixed, struct mcshm_header *h,
+    const struct publish_roster *r, struct scheme_server *server, void *scratch)
+{
+	struct mcshm_roster *roster = (void *)(fixed + h->roster_off);
+	uint16_t *bucket = (void *)(fixed + h->buckets_off);
+
+	for (uint32_t i = 0; i < h->servers; i++) {
+		set_roster(&roster[i], &r->servers.v[i], r->scheme);
+		server[i].ident = roster[i].ident;
+		server[i].len = strlen(roster[i].ident);
+		server[i].weight = roster[i].weight;
+	}
+	scheme_build(r->scheme, server, h->servers, bucket, scratch);
+	h->hash = r->hash;
+	h->points_hash = r->hash;
+	h->stale_after = r->stale_after;
+	h->dead = MCSHM_DEAD_REHASH;
+	memcpy(h->pool, r->pool, strlen(r->pool));
+	h->roster_sum = mcshm_sum(roster,
+	    (size_t)h->servers * h->roster_stride, 0);
+	h->table_sum = mcshm_sum(bucket, 2ull * h->buckets, 0);
+}
+
+void
+image_seal(struct mcshm_header *h, const uint64_t random[3], uint64_t created)
+{
+	h->file_id[0] = random[0];
+	h->file_id[1] = random[1];
+	h->roster_id = random[2] & ~MCSHM_ROSTER_EPOCH;
+	if (h->roster_id == 0)
+		h->roster_id = MCSHM_ROSTER_EPOCH + 1;
+	h->created = created;
+	h->header_sum = mcshm_header_sum(h);
+}
+
+bool
+image_same(const struct mcshm_header *a, const struct mcshm_header *b)
+{
+	struct mcshm_header c = *a;
+
+	memcpy(c.file_id, b->file_id, sizeof c.file_id);
+	c.roster_id = b->roster_id;
+	c.created = b->created;
+	return memcmp(&c, b, MCSHM_SUM_A_LEN) == 0 &&
+	    memcmp((char *)&c + MCSHM_SUM_B_OFF,
+		(const char *)b + MCSHM_SUM_B_OFF, MCSHM_SUM_B_LEN) == 0;
+}
+
+/* Both texts end within their fields, and the numbers can be ours. */
+static bool
+roster_sane(const struct mcshm_roster *r)
+{
+	return memchr(r->name, 0, sizeof r->name) != NULL &&
+	    memchr(r->host, 0, sizeof r->host) != NULL &&
+	    r->port <= 65535 && r->weight >= 1;
+}
+
+int
+image_servers(struct servers *s, const unsigned char *fixed,
+    const struct mcshm_header *h)
+{
+	const struct mcshm_roster *r = (const void *)(fixed + h->roster_off);
+	int err = 0;
+
+	*s = (struct servers){ 0 };
+	for (uint32_t i = 0; i < h->servers && err == 0; i++, r++) {
+		struct server one = { .weight = r->weight };
+
+		if (!roster_sane(r)) {
+			err = EINVAL;
+			break;
+		}
+		memcpy(one.name, r->name, sizeof one.name);
+		memcpy(one.address.host, r->host, sizeof one.address.host);
+		one.address.kind = r->kind;
+		one.address.port = r->port;
+		err = servers_add(s, &one);
+	}
+	if (err != 0)
+		servers_free(s);
+	return err;
+}
+
+/* Sections ----------------------------------------------------------------- */
+
+static struct mcshm_entry *
+entry_of(void *section, const struct mcshm_header *h, uint32_t slot)
+{
+	return (void *)((unsigned char *)section + h->entries_off +
+	    (size_t)slot * h->entry_stride);
+}
+
+static uint64_t *
+bitmap_of(void *section, const struct mcshm_header *h, unsigned which)
+{
+	return (uint64_t *)(void *)((unsigned char *)section + h->bitmap_off) +
+	    (size_t)which * h->words;
+}
+
+static void
+set_bit(uint64_t *bitmap, uint32_t slot, bool on)
+{
+	const uint64_t bit = UINT64_C(1) << (slot & 63);
+
+	if (on)
+		bitmap[slot / 64] |= bit;
+	else
+		bitmap[slot / 64] &= ~bit;
+}
+
+/* Who obeys an operator and who believes a probe: both must say yes. */
+static void
+set_bits(void *section, const struct mcshm_header *h, uint32_t slot,
+    const struct publish_entry *e)
+{
+	const bool ready = e->admin == MCSHM_READY;
+
+	set_bit(bitmap_of(section, h, MCSHM_BITMAP_USABLE), slot,
+	    ready && verdict_usable(&e->verdict));
+	set_bit(bitmap_of(section, h, MCSHM_BITMAP_HELD), slot,
+	    ready && e->verdict.state == MCSHM_HELD);
+	set_bit(bitmap_of(section, h, MCSHM_BITMAP_READY), slot, ready);
+}
+
+/* A client's connections depend on addresses: each change is an epoch. */
+static void
+set_addresses(struct mcshm_section *head, struct mcshm_entry *to,
+    const struct publish_entry *e)
+{
+	if (to->addresses != e->addresses ||
+	    memcmp(to->address, e->address, sizeof to->address) != 0)
+		head->address_epoch++;
+	to->addresses = e->addresses;
+	memcpy(to->address, e->address, sizeof to->address);
+}
+
+void
+image_set(void *section, const struct mcshm_header *h, uint32_t slot,
+    const struct publish_entry *e)
+{
+	struct mcshm_entry *to = entry_of(section, h, slot);
+	struct mcshm_section *head = section;
+
+	head->down -= to->verdict == MCSHM_DOWN;
+	head->down += e->verdict.state == MCSHM_DOWN;
+	to->verdict = e->verdict.state;
+	to->admin = e->admin;
+	to->reason = e->reason;
+	to->result = e->result;
+	to->history = e->verdict.history;
+	to->seen = e->verdict.seen;
+	to->proof = e->verdict.proof;
+	to->wrong = e->verdict.wrong;
+	to->since = e->verdict.since;
+	to->down_since = e->verdict.down_since;
+	to->back_since = e->verdict.back_since;
+	to->silent_since = e->verdict.silent_since;
+	to->checked = e->checked;
+	to->began = e->began;
+	to->good_began = e->good_began;
+	to->rtt_us = e->rtt_us;
+	to->rtt_avg_us = e->rtt_avg_us;
+	to->rtt_max_us = e->rtt_max_us;
+	to->share = 255;
+	to->probes = e->verdict.probes;
+	to->failures = e->failures;
+	to->local_errors = e->local_errors;
+	to->transitions = e->transitions;
+	memcpy(to->server_version, e->server_version,
+	    sizeof to->server_version);
+	set_addresses(head, to, e);
+	set_bits(section, h, slot, e);
+}
+
+void
+image_get(struct publish_entry *e, const void *section,
+    const struct mcshm_header *h, uint32_t slot)
+{
+	const struct mcshm_entry *from =
+	    entry_of((void *)(uintptr_t)section, h, slot);
+
+	*e = (struct publish_entry){
+		/* RECOVERING, or a state of a later version: as DOWN. */
+		.verdict = { .state = from->verdict <= MCSHM_DOWN ?
+		    from->verdict : MCSHM_DOWN, .probes = from->probes,
+		    .history = from->history, .proof = from->proof,
+		    .wrong = from->wrong, .seen = from->seen,
+		    .since = from->since, .down_since = from->down_since,
+		    .back_since = from->back_since,
+		    .silent_since = from->silent_since },
+		.admin = from->admin, .reason = from->reason,
+		.result = from->result, .checked = from->checked,
+		.began = from->began, .good_began = from->good_began,
+		.rtt_us = from->rtt_us, .rtt_avg_us = from->rtt_avg_us,
+		.rtt_max_us = from->rtt_max_us, .failures = from->failures,
+		.local_errors = from->local_errors,
+		.transitions = from->transitions,
+	};
+	memcpy(e->server_version, from->server_version,
+	    sizeof e->server_version - 1);
+	memcpy(e->address, from->address, sizeof e->address);
+	e->addresses = from->addresses < MCSHM_ADDRESSES ?
+	    from->addresses : MCSHM_ADDRESSES;
+}
+
+static uint32_t
+count_bits(const uint64_t *bitmap, uint32_t words)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < words; i++)
+		n += (uint32_t)__builtin_popcountll(bitmap[i]);
+	return n;
+}
+
+void
+image_finish(void *section, const struct mcshm_header *h, uint64_t entries,
+    uint64_t generation, uint64_t flags, struct publish_time now)
+{
+	struct mcshm_section *head = section;
+
+	head->usable = count_bits(bitmap_of(section, h, MCSHM_BITMAP_USABLE),
+	    h->words);
+	head->held = count_bits(bitmap_of(section, h, MCSHM_BITMAP_HELD),
+	    h->words);
+	head->ready = count_bits(bitmap_of(section, h, MCSHM_BITMAP_READY),
+	    h->words);
+	head->flags = flags;
+	head->generation = generation;
+	head->published = now.boot;
+	head->published_real = now.real;
+	head->sum = entries +
+	    mcshm_front_sum(section, h->entries_off, h->file_id);
+}
+
+uint64_t
+image_entry_sum(const void *section, const struct mcshm_header *h,
+    uint32_t slot)
+{
+	return mcshm_entry_sum(entry_of((void *)(uintptr_t)section, h, slot),
+	    h->entry_stride, slot);
+}
+
+bool
+image_section_whole(const void *section, const struct mcshm_header *h)
+{
+	const struct mcshm_section *head = section;
+
+	return head->generation != 0 && head->sum ==
+	    mcshm_section_sum(section, h, h->file_id);
+}
+
+struct scheme_place
+image_place(const unsigned char *fixed, const struct mcshm_header *h)
+{
+	return (struct scheme_place){
+		.base = fixed, .mask = UINT64_MAX,
+		.buckets_off = h->buckets_off, .roster_off = h->roster_off,
+		.scheme = h->scheme, .hash = h->hash, .servers = h->servers,
+		.words = h->words, .buckets = h->buckets,
+		.roster_stride = h->roster_stride,
+	};
+}

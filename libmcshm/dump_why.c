@@ -1,0 +1,187 @@
+/*
+ * dump_why.c - why a server is as it is, and what to expect of it, in words.
+ *
+ * Pure.
+ */
+#include "dump_why.h"
+
+#include <string.h>
+
+#include "dump_words.h"
+#include "mcshm.h"
+
+#define NS_S UINT64_C(1000000000)
+
+/* The last failure, and what follows from it. */
+static void
+why_reason(struct dump_line *l, const struct mcshm_entry *e)
+{
+	const char *outlook = dump_reason_outlook(e->reason);
+
+	if (e->reason == MCSHM_R_OK)
+		return;
+	dump_line_words(l, "; ", dump_reason_text(e->reason));
+	if (outlook != NULL)
+		dump_line_words(l, "; ", outlook);
+}
+
+/* A probe that failed on this side says nothing of the server. */
+static void
+why_local(struct dump_line *l, const struct mcshm_entry *e)
+{
+	if (e->result != e->reason && (e->result == MCSHM_R_LOCAL ||
+	    e->result == MCSHM_R_UNRESOLVED)) {
+		dump_line_words(l, "; ", "now:");
+		dump_line_words(l, " ", dump_reason_text(e->result));
+	}
+}
+
+static unsigned
+good_in_a_row(const struct mcshm_entry *e)
+{
+	const uint64_t bad = ~e->history;
+	const unsigned run = bad == 0 ? 64 : (unsigned)__builtin_ctzll(bad);
+
+	return e->probes < run ? (unsigned)e->probes : run;
+}
+
+static void
+why_down(struct dump_line *l, const struct mcshm_entry *e)
+{
+	char text[80];
+	const unsigned good = good_in_a_row(e);
+
+	why_reason(l, e);
+	if (good == 0)
+		return;
+	snprintf(text, sizeof text, "answers again (%u in a row): waits for "
+	    "rise and min_down_time", good);
+	dump_line_words(l, "; ", text);
+}
+
+static void
+why_held(struct dump_line *l, const struct dump_pool *p,
+    const struct mcshm_entry *e)
+{
+	char text[96], age[DUMP_SHORT];
+	uint64_t ns;
+
+	why_reason(l, e);
+	if (dump_pool_age(p, e->silent_since, &ns)) {
+		dump_seconds(age, ns);
+		snprintf(text, sizeof text, "silent for %s", age);
+		dump_line_words(l, "; ", text);
+	}
+	dump_line_words(l, "; ", "its keys are misses and stored nowhere until "
+	    "it answers or is DOWN");
+}
+
+static void
+admin_until(struct dump_line *l, const struct dump_pool *p, uint64_t until)
+{
+	char when[DUMP_SHORT], text[40];
+
+	if (until == 0 || until > UINT64_MAX / NS_S)
+		return;
+	/* Minutes are enough for a plan. */
+	dump_when(when, until * NS_S, p->time.real);
+	if (strlen(when) == 8 && when[2] == ':')
+		when[5] = 0;
+	snprintf(text, sizeof text, "until %s", when);
+	dump_line_words(l, " ", text);
+}
+
+static void
+why_out(struct dump_line *l, const struct dump_pool *p,
+    const struct mcshm_entry *e)
+{
+	char who[4 * sizeof e->admin_who + 1], why[4 * sizeof e->admin_why + 1];
+
+	DUMP_FIELD(who, e->admin_who);
+	DUMP_FIELD(why, e->admin_why);
+	dump_line_words(l, "; ", "by");
+	dump_line_words(l, " ", who[0] != 0 ? who : "the operator");
+	admin_until(l, p, e->admin_until);
+	if (why[0] != 0) {
+		dump_line_words(l, "", ": \"");
+		dump_line_words(l, "", why);
+		dump_line_words(l, "", "\"");
+	}
+	if (e->admin == MCSHM_DRAIN)
+		dump_line_words(l, "; ", "probed, not picked");
+	if (e->admin == MCSHM_DRAIN && e->verdict == MCSHM_DOWN) {
+		dump_line_words(l, "; ", "DOWN:");
+		dump_line_words(l, " ", dump_reason_text(e->reason));
+	}
+}
+
+static void
+why_degraded(struct dump_line *l, const struct mcshm_entry *e)
+{
+	char text[80];
+
+	if (e->workers_stuck != 0)
+		snprintf(text, sizeof text, "DEGRADED: %u of %u workers silent",
+		    (unsigned)e->workers_stuck, (unsigned)e->threads);
+	else
+		snprintf(text, sizeof text, "DEGRADED: bits %#llx",
+		    (unsigned long long)e->degraded);
+	dump_line_words(l, "; ", text);
+	if (e->result != MCSHM_R_OK)
+		dump_line_words(l, "; ", dump_reason_text(e->result));
+}
+
+static void
+why_unknown(struct dump_line *l, const struct mcshm_entry *e)
+{
+	if (e->result != MCSHM_R_OK)
+		dump_line_words(l, "; ", dump_reason_text(e->result));
+	dump_line_words(l, "; ", "not decided yet: picks use it");
+}
+
+static void
+why_failing(struct dump_line *l, const struct mcshm_entry *e)
+{
+	dump_line_words(l, "; ", "the last probe failed:");
+	dump_line_words(l, " ", dump_reason_text(e->reason));
+}
+
+bool
+dump_why(struct dump_line *l, const struct dump_pool *p,
+    const struct dump_server *s)
+{
+	const struct mcshm_entry *e = s->entry;
+
+	switch (s->rank) {
+	case DUMP_DOWN:
+		why_down(l, e);
+		break;
+	case DUMP_HELD:
+		why_held(l, p, e);
+		break;
+	case DUMP_RECOVERING:
+		dump_line_words(l, "; ", "answers again, not trusted yet");
+		break;
+	case DUMP_ODD:
+		dump_line_words(l, "; ", "not usable, for a reason that is "
+		    "newer than this mc-shmdump");
+		break;
+	case DUMP_OUT:
+		why_out(l, p, e);
+		break;
+	case DUMP_DEGRADED:
+		why_degraded(l, e);
+		break;
+	case DUMP_UNKNOWN:
+		why_unknown(l, e);
+		break;
+	case DUMP_FAILING:
+		why_failing(l, e);
+		break;
+	default:
+		return false;
+	}
+	if (s->rank != DUMP_UNKNOWN && s->rank != DUMP_OUT)
+		why_local(l, e);
+	return true;
+}

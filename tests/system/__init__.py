@@ -1,0 +1,1 @@
+"""System tests: real daemons, real servers, a real client."""

@@ -1,0 +1,783 @@
+/*
+ * test_conf.c - the ini: pairs of files and what becomes of them, traps that no
+ * file in the tree can hold, the shipped example, the manual, and noise.
+ *
+ * Runs in the top directory of the tree.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "conf.h"
+
+#define COUNT(a) (sizeof (a) / sizeof (a)[0])
+#define PAIRS "tests/conf"
+#define EXAMPLE "conf/mc-checkerd.ini"
+#define MANUAL "checkerd/mc-checkerd.ini.5"
+
+/* The longest line, as inih has room for 200 bytes. */
+#define LINE_BYTES 198
+
+/* What a load gave: the dump, or the errors. */
+struct outcome {
+	unsigned errors;
+	char *text;
+};
+
+static char *
+dump(const struct conf *c)
+{
+	char *text = NULL;
+	size_t n;
+	FILE *f = open_memstream(&text, &n);
+
+	assert_non_null(f);
+	conf_dump(c, f);
+	fclose(f);
+	return text;
+}
+
+static struct outcome
+load(const char *path)
+{
+	struct outcome o = { 0 };
+	struct conf c, untouched;
+	char *errors = NULL;
+	size_t n;
+	FILE *f = open_memstream(&errors, &n);
+
+	assert_non_null(f);
+	memset(&c, 0x5a, sizeof c);
+	untouched = c;
+	o.errors = conf_load(&c, path, f);
+	fclose(f);
+	if (o.errors) {
+		assert_memory_equal(&c, &untouched, sizeof c);
+		o.text = errors;
+		return o;
+	}
+	assert_string_equal(errors, "");
+	assert_string_equal(c.path, path);
+	free(errors);
+	o.text = dump(&c);
+	conf_free(&c);
+	return o;
+}
+
+static unsigned
+lines(const char *text)
+{
+	unsigned n = 0;
+
+	for (; *text; text++)
+		n += *text == '\n';
+	return n;
+}
+
+static char *
+slurp(const char *path)
+{
+	char *text = NULL;
+	size_t n = 0;
+	FILE *f = fopen(path, "r");
+
+	if (!f)
+		fail_msg("no %s", path);
+	if (getdelim(&text, &n, 0, f) < 0) {
+		free(text);
+		text = strdup("");
+	}
+	fclose(f);
+	return text;
+}
+
+static void
+spill(const char *path, const void *bytes, size_t n)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	assert_int_equal(fwrite(bytes, 1, n, f), n);
+	assert_int_equal(fclose(f), 0);
+}
+
+static void
+spill_text(const char *path, const char *text)
+{
+	spill(path, text, strlen(text));
+}
+
+/* A directory for files of a test, ours to remove. */
+static char scratch[64];
+
+static const char *
+in_scratch(const char *name)
+{
+	static char path[128];
+
+	snprintf(path, sizeof path, "%s/%s", scratch, name);
+	return path;
+}
+
+static struct outcome
+load_bytes(const void *bytes, size_t n)
+{
+	struct outcome o;
+
+	spill(in_scratch("x.ini"), bytes, n);
+	o = load(in_scratch("x.ini"));
+	unlink(in_scratch("x.ini"));
+	return o;
+}
+
+static struct outcome
+load_text(const char *text)
+{
+	return load_bytes(text, strlen(text));
+}
+
+/* One error, in this line, with these words. */
+static void
+expect_error(const char *text, size_t n, unsigned line, const char *words)
+{
+	struct outcome o = load_bytes(text, n);
+	char where[160];
+
+	snprintf(where, sizeof where, "x.ini:%u: ", line);
+	print_message("%s", o.text);
+	assert_int_equal(o.errors, 1);
+	assert_int_equal(lines(o.text), 1);
+	assert_non_null(strstr(o.text, where));
+	assert_non_null(strstr(o.text, words));
+	assert_non_null(strchr(o.text, ';'));
+	free(o.text);
+}
+
+/* Pairs ----------------------------------------------------------------- */
+
+static char *
+with_end(const char *name, const char *end)
+{
+	static char other[300];
+
+	snprintf(other, sizeof other, "%.*s%s",
+	    (int)(strrchr(name, '.') - name), name, end);
+	return other;
+}
+
+static void
+check_good(const char *name)
+{
+	struct outcome o = load(name), again;
+	char *ok = slurp(with_end(name, ".ok"));
+
+	assert_int_equal(o.errors, 0);
+	assert_string_equal(o.text, ok);
+	/* The dump is an ini that means the same. */
+	again = load(with_end(name, ".ok"));
+	assert_int_equal(again.errors, 0);
+	assert_string_equal(again.text, ok);
+	free(o.text);
+	free(again.text);
+	free(ok);
+}
+
+static void
+check_bad(const char *name)
+{
+	struct outcome o = load(name);
+	char *err = slurp(with_end(name, ".err"));
+
+	assert_string_equal(o.text, err);
+	assert_int_equal(o.errors, lines(err));
+	free(o.text);
+	free(err);
+}
+
+/* Errors name files as they were given: from there. */
+static int
+pairs_enter(void **state)
+{
+	*state = getcwd(NULL, 0);
+	return *state && chdir(PAIRS) == 0 ? 0 : -1;
+}
+
+static int
+pairs_leave(void **state)
+{
+	int err = chdir(*state);
+
+	free(*state);
+	return err;
+}
+
+static void
+test_pairs(void **state)
+{
+	unsigned good = 0, bad = 0, answers = 0;
+	DIR *d = opendir(".");
+	struct dirent *e;
+
+	(void)state;
+	assert_non_null(d);
+	while ((e = readdir(d))) {
+		const char *end = strrchr(e->d_name, '.');
+
+		answers += end && (!strcmp(end, ".ok") || !strcmp(end, ".err"));
+		if (!end || strcmp(end, ".ini") != 0)
+			continue;
+		print_message("%s\n", e->d_name);
+		if (strncmp(e->d_name, "bad_", 4) == 0) {
+			check_bad(e->d_name);
+			bad++;
+		} else {
+			check_good(e->d_name);
+			good++;
+		}
+	}
+	closedir(d);
+	assert_true(good >= 7 && bad >= 10);
+	assert_int_equal(answers, good + bad);
+}
+
+/* Each line of an error says where, what is wrong, and what would be right. */
+static void
+test_form_of_errors(void **state)
+{
+	DIR *d = opendir(PAIRS);
+	struct dirent *e;
+
+	(void)state;
+	assert_non_null(d);
+	while ((e = readdir(d))) {
+		const char *end = strrchr(e->d_name, '.');
+		char path[400], *err, *line, *rest;
+
+		if (!end || strcmp(end, ".err") != 0)
+			continue;
+		snprintf(path, sizeof path, PAIRS "/%s", e->d_name);
+		rest = err = slurp(path);
+		while ((line = strsep(&rest, "\n")) && *line) {
+			char file[100];
+			unsigned number;
+
+			assert_int_equal(sscanf(line, "%99[^:]:%u: ", file,
+			    &number), 2);
+			assert_true(number > 0);
+			assert_non_null(strstr(line, "; "));
+		}
+		free(err);
+	}
+	closedir(d);
+}
+
+/* Lines ----------------------------------------------------------------- */
+
+#define POOL "[pool web]\nserver = 10.0.0.1:11211\n"
+
+static void
+test_line_ends(void **state)
+{
+	static const char *const same[] = {
+		POOL "fall = 5\n",
+		POOL "fall = 5",
+		"[pool web]\r\nserver = 10.0.0.1:11211\r\nfall = 5\r\n",
+		"\xef\xbb\xbf" POOL "fall = 5\n",
+		"\xef\xbb\xbf; comment\n" POOL "fall = 5\n",
+		"\n\n \t\n" POOL "\n   fall = 5   \t\n\n",
+		"[ pool\t web ]\n\tserver=10.0.0.1:11211\n \tfall\t=\t5\n",
+		POOL "fall = 5 ; \xc3\xa9 = [x]\n# \xff\n",
+		POOL "fall = 5\t;comment\n",
+	};
+	struct outcome first = load_text(same[0]);
+
+	(void)state;
+	assert_int_equal(first.errors, 0);
+	assert_non_null(strstr(first.text, "\nfall = 5\n"));
+	for (size_t i = 1; i < COUNT(same); i++) {
+		struct outcome o = load_text(same[i]);
+
+		print_message("%zu\n", i);
+		assert_string_equal(o.text, first.text);
+		free(o.text);
+	}
+	free(first.text);
+}
+
+static void
+test_bytes_that_are_no_text(void **state)
+{
+	static const char nul[] = POOL "fall = 5\0" "0\n";
+	static const char nul_comment[] = POOL "; a\0b\n";
+
+	(void)state;
+	expect_error(nul, sizeof nul - 1, 3, "0x00");
+	expect_error(nul_comment, sizeof nul_comment - 1, 3, "0x00");
+	expect_error(POOL "fall = \x1b" "5\n", strlen(POOL) + 10, 3, "0x1b");
+	expect_error(POOL "fall = 5\x7f\n", strlen(POOL) + 10, 3, "0x7f");
+	/* As on an old Mac: all of it would be one comment. */
+	expect_error("; x\r[pool web]\r", 15, 1, "0x0d");
+}
+
+/* A file that ends inside a line, at any place: no crash, no leak. */
+static void
+test_every_prefix(void **state)
+{
+	char *text = slurp(PAIRS "/all.ini");
+
+	(void)state;
+	for (size_t n = strlen(text); n > 0; n--) {
+		struct outcome o = load_bytes(text, n - 1);
+
+		free(o.text);
+	}
+	free(text);
+}
+
+/* The longest line is read as a whole; one byte more is an error, and what is
+ * behind it is not taken for a line. */
+static void
+test_long_lines(void **state)
+{
+	char text[2000], line[LINE_BYTES + 2] = "server = ";
+	const char *end = " 10.0.0.1:11211 weight=7";
+	struct outcome o;
+	size_t n = strlen(line);
+
+	(void)state;
+	memset(line + n, ' ', sizeof line - n);
+	line[n] = 'a';
+	strcpy(line + LINE_BYTES - strlen(end), end);
+	snprintf(text, sizeof text, "[pool web]\n%s\n", line);
+	o = load_text(text);
+	assert_int_equal(o.errors, 0);
+	assert_non_null(strstr(o.text, "\nserver = a 10.0.0.1:11211 weight=7"));
+	free(o.text);
+
+	memmove(line + n + 1, line + n, strlen(line + n) + 1);
+	line[n] = 'b';
+	snprintf(text, sizeof text, "[pool web]\n%s\n", line);
+	expect_error(text, strlen(text), 2, "199 bytes");
+
+	/* Where inih would see a second line. */
+	snprintf(text, sizeof text, POOL "directory = %0185d fall = 9\n", 0);
+	expect_error(text, strlen(text), 3, "bytes");
+	/* Blanks that mean nothing, and comments, may be as long as they
+	 * like. */
+	snprintf(text, sizeof text,
+	    "%500s" POOL "%500sfall%500s= 5%200s\n;%200s\n", "", "", "", "",
+	    "x");
+	o = load_text(text);
+	assert_int_equal(o.errors, 0);
+	assert_non_null(strstr(o.text, "\nfall = 5\n"));
+	free(o.text);
+}
+
+/* All the room for names and paths is there, and its dump can be read. */
+static void
+test_longest_names(void **state)
+{
+	char dir[145], pool[41], name[64], sock[108], text[1200];
+	struct outcome o, again;
+
+	(void)state;
+	snprintf(dir, sizeof dir, "/%0143d", 0);
+	snprintf(pool, sizeof pool, "%040d", 0);
+	snprintf(name, sizeof name, "%063d", 0);
+	snprintf(sock, sizeof sock, "/%0106d", 0);
+	snprintf(text, sizeof text, "[checker]\ndirectory = %s\n[pool %s]\n"
+	    "server = %s unix:%s weight=900\n", dir, pool, name, sock);
+	o = load_text(text);
+	assert_int_equal(o.errors, 0);
+	snprintf(text, sizeof text, "\nfile = %s/%s.mcshm\n", dir, pool);
+	assert_non_null(strstr(o.text, text));
+	snprintf(text, sizeof text, "\nserver = %s unix:%s weight=900\n", name,
+	    sock);
+	assert_non_null(strstr(o.text, text));
+	again = load_text(o.text);
+	assert_int_equal(again.errors, 0);
+	assert_string_equal(again.text, o.text);
+	free(o.text);
+	free(again.text);
+}
+
+/* Files ----------------------------------------------------------------- */
+
+static void
+expect_unreadable(const char *path, const char *words)
+{
+	struct outcome o = load(path);
+
+	print_message("%s", o.text);
+	assert_int_equal(o.errors, 1);
+	assert_int_equal(strncmp(o.text, path, strlen(path)), 0);
+	assert_non_null(strstr(o.text, words));
+	free(o.text);
+}
+
+static void
+test_what_is_no_file(void **state)
+{
+	struct outcome o;
+
+	(void)state;
+	expect_unreadable("/nonexistent/x.ini", "No such file");
+	expect_unreadable(scratch, "not a regular file");
+	expect_unreadable("/dev/zero", "not a regular file");
+	/* Nobody ever writes into it: must not wait. */
+	assert_int_equal(mkfifo(in_scratch("fifo"), 0600), 0);
+	expect_unreadable(in_scratch("fifo"), "not a regular file");
+	o = load_text("[pool web]\ninclude = fifo\ninclude = fi*\n");
+	assert_int_equal(o.errors, 2);
+	assert_non_null(strstr(o.text, "x.ini:2: "));
+	assert_non_null(strstr(o.text, "x.ini:3: "));
+	free(o.text);
+	unlink(in_scratch("fifo"));
+	/* A directory that cannot be read is not one without matches. */
+	assert_int_equal(symlink("loop", in_scratch("loop")), 0);
+	expect_error("[pool web]\ninclude = loop/*\n", 28, 2, "directory");
+	unlink(in_scratch("loop"));
+	/* Nothing but a hole. */
+	spill_text(in_scratch("large"), "");
+	assert_int_equal(truncate(in_scratch("large"), 17 << 20), 0);
+	expect_unreadable(in_scratch("large"), "16 MiB");
+	unlink(in_scratch("large"));
+}
+
+/* Nobody wants to hear it. */
+static void
+test_errors_to_nowhere(void **state)
+{
+	struct conf c;
+
+	(void)state;
+	assert_int_equal(conf_load(&c, PAIRS "/bad_timeout.ini", NULL), 2);
+}
+
+/* An include begins at the directory of its file, whatever that is called. */
+static void
+test_include_beside_the_file(void **state)
+{
+	static const char *const dirs[] = { "plain", "[a]*?\\" };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(dirs); i++) {
+		char dir[100], ini[120], inc[120];
+		struct outcome o;
+
+		snprintf(dir, sizeof dir, "%s/%s", scratch, dirs[i]);
+		snprintf(ini, sizeof ini, "%s/x.ini", dir);
+		snprintf(inc, sizeof inc, "%s/y.inc", dir);
+		assert_int_equal(mkdir(dir, 0700), 0);
+		spill_text(ini, "[pool a]\ninclude = y.inc\n"
+		    "[pool b]\ninclude = *.inc\n");
+		spill_text(inc, "server = s 10.0.0.1:1\n");
+		o = load(ini);
+		print_message("%s", o.text);
+		assert_int_equal(o.errors, 0);
+		assert_non_null(strstr(o.text, "server = s 10.0.0.1:1"));
+		free(o.text);
+		unlink(ini);
+		unlink(inc);
+		rmdir(dir);
+	}
+}
+
+static char *
+many_servers(unsigned n, const char *more)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	assert_non_null(f);
+	fprintf(f, "[pool web]\n");
+	for (unsigned i = 0; i < n; i++)
+		fprintf(f, "server = s%u 10.0.%u.%u:11211\n", i, i >> 8,
+		    i & 255);
+	fputs(more, f);
+	fclose(f);
+	return text;
+}
+
+static void
+test_largest_pool(void **state)
+{
+	char *text = many_servers(MCSHM_MAX_SERVERS, "");
+	struct outcome o = load_text(text);
+
+	(void)state;
+	assert_int_equal(o.errors, 0);
+	assert_int_equal(lines(o.text), MCSHM_MAX_SERVERS + 5 + 17);
+	free(text);
+	free(o.text);
+
+	text = many_servers(MCSHM_MAX_SERVERS + 20, "");
+	expect_error(text, strlen(text), MCSHM_MAX_SERVERS + 2, "16384");
+	free(text);
+
+	text = many_servers(MCSHM_MAX_SERVERS - 1,
+	    "server = last 10.0.17.0:11211\n");
+	expect_error(text, strlen(text), MCSHM_MAX_SERVERS + 1, "x.ini:4354");
+	free(text);
+}
+
+/* The example ----------------------------------------------------------- */
+
+/* The file with its keys and its pool switched on: lines "#key = value". */
+static char *
+example_switched_on(void)
+{
+	char *text = slurp(EXAMPLE), *to = text;
+
+	for (const char *from = text; *from; from++)
+		if (!(*from == '#' && (from == text || from[-1] == '\n') &&
+		    from[1] != ' ' && from[1] != '\t' && from[1] != '\n'))
+			*to++ = *from;
+	*to = '\0';
+	return text;
+}
+
+static void
+test_example_is_all_defaults(void **state)
+{
+	struct outcome o = load(EXAMPLE);
+	char *ok = slurp(PAIRS "/empty.ok");
+
+	(void)state;
+	assert_int_equal(o.errors, 0);
+	assert_string_equal(o.text, ok);
+	free(o.text);
+	free(ok);
+}
+
+static void
+test_example_shows_the_defaults(void **state)
+{
+	char *text = example_switched_on(), *servers, *first;
+	struct outcome on = load_text(text), off;
+
+	(void)state;
+	print_message("%s", on.text);
+	assert_int_equal(on.errors, 0);
+	/* The same pool with nothing but its servers. */
+	first = strstr(text, "[pool web]");
+	assert_non_null(first);
+	servers = strstr(first, "server");
+	memmove(first + 11, servers, strlen(servers) + 1);
+	off = load_text(first);
+	assert_string_equal(on.text, off.text);
+	free(text);
+	free(on.text);
+	free(off.text);
+}
+
+static void
+test_example_has_every_key(void **state)
+{
+	char *text = slurp(EXAMPLE);
+	struct conf_key k;
+	unsigned i;
+
+	(void)state;
+	for (i = 0; conf_key(&k, i); i++) {
+		char line[200];
+
+		snprintf(line, sizeof line, "\n#%s = %s%s", k.name,
+		    k.standard ? k.standard : "", k.standard ? "\n" : "");
+		print_message("%s", line + 1);
+		assert_non_null(strstr(text, line));
+		/* After a sentence. */
+		assert_true(strstr(text, line)[-1] != '\n');
+	}
+	assert_true(i >= 21);
+	free(text);
+}
+
+/* The manual ------------------------------------------------------------ */
+
+static void
+test_manual_has_every_key(void **state)
+{
+	char *text = slurp(MANUAL), *line, *rest;
+	unsigned keys = 0, items = 0;
+	struct conf_key k;
+
+	(void)state;
+	for (unsigned i = 0; conf_key(&k, i); i++, keys++) {
+		char item[200], *entry, *end;
+
+		snprintf(item, sizeof item, "\n.It Ic %s%s%s\n", k.name,
+		    k.standard ? " = " : "", k.standard ? k.standard : "");
+		if (strcmp(k.name, "server") == 0)
+			strcpy(item, "\n.It Ic server = Oo Ar NAME Oc ");
+		if (strcmp(k.name, "include") == 0)
+			strcpy(item, "\n.It Ic include = Ar PATH\n");
+		print_message("%s: %s\n", k.name, k.range);
+		entry = strstr(text, item);
+		assert_non_null(entry);
+		end = strstr(entry + 1, "\n.It Ic ");
+		if (end)
+			*end = '\0';
+		assert_non_null(strstr(entry, k.range));
+		if (end)
+			*end = '\n';
+	}
+	for (rest = text; (line = strsep(&rest, "\n"));)
+		items += strncmp(line, ".It Ic ", 7) == 0;
+	assert_int_equal(items, keys);
+	free(text);
+}
+
+/* The rows agree with themselves: a default is in its range, and the dump of a
+ * pool has each key once. */
+static void
+test_table(void **state)
+{
+	struct outcome o = load_text(POOL);
+	struct conf_key k;
+
+	(void)state;
+	assert_int_equal(o.errors, 0);
+	for (unsigned i = 0; conf_key(&k, i); i++) {
+		char line[200], *at;
+
+		assert_true(k.checker != k.pool);
+		assert_true(!k.defaults || k.pool);
+		if (!k.standard)
+			continue;
+		snprintf(line, sizeof line, "\n%s = %s\n", k.name, k.standard);
+		at = strstr(o.text, line);
+		assert_non_null(at);
+		snprintf(line, sizeof line, "\n%s = ", k.name);
+		assert_null(strstr(at + 1, line));
+	}
+	free(o.text);
+}
+
+/* Noise ----------------------------------------------------------------- */
+
+static uint64_t
+dice(uint64_t *seed)
+{
+	*seed ^= *seed << 13;
+	*seed ^= *seed >> 7;
+	*seed ^= *seed << 17;
+	return *seed >> 16;
+}
+
+/* Change, remove, insert, or copy from elsewhere. */
+static size_t
+mutate(char *text, size_t n, size_t room, uint64_t *seed)
+{
+	static const char likely[] = "\n\n==[]; #:/.%\t 0159aes\r\0\xff*";
+	const size_t at = dice(seed) % n, m = dice(seed) % 40 % (n - at);
+	const char c = likely[dice(seed) % (sizeof likely - 1)];
+	size_t from;
+
+	switch (dice(seed) % 4) {
+	case 0:
+		text[at] = c;
+		return n;
+	case 1:
+		memmove(text + at, text + at + m, n - at - m);
+		return n - m;
+	case 2:
+		if (n + 1 >= room)
+			return n;
+		memmove(text + at + 1, text + at, n - at);
+		text[at] = c;
+		return n + 1;
+	default:
+		from = dice(seed) % (n - m);
+		memmove(text + at, text + from, m);
+		return n;
+	}
+}
+
+/* Whatever stands there: an answer, no leak; and what is taken is dumped as
+ * something that is taken and means the same. */
+static void
+test_noise(void **state)
+{
+	char *whole = example_switched_on(), text[8192];
+	unsigned good = 0;
+
+	(void)state;
+	for (uint64_t i = 1; i <= 20000; i++) {
+		uint64_t seed = i * UINT64_C(0x9e3779b97f4a7c15);
+		size_t n = strlen(whole);
+		struct outcome o, again;
+
+		assert_true(n < sizeof text);
+		memcpy(text, whole, n);
+		for (unsigned j = dice(&seed) % 6 + 1; j > 0 && n > 1; j--)
+			n = mutate(text, n, sizeof text, &seed);
+		o = load_bytes(text, n);
+		assert_true(o.errors == 0 || lines(o.text) == o.errors);
+		if (o.errors == 0) {
+			good++;
+			again = load_text(o.text);
+			assert_int_equal(again.errors, 0);
+			assert_string_equal(again.text, o.text);
+			free(again.text);
+		}
+		free(o.text);
+	}
+	print_message("%u of 20000 are good\n", good);
+	assert_in_range(good, 1000, 19000);
+	free(whole);
+}
+
+static int
+scratch_make(void **state)
+{
+	(void)state;
+	snprintf(scratch, sizeof scratch, "/tmp/test_conf.XXXXXX");
+	return mkdtemp(scratch) ? 0 : -1;
+}
+
+static int
+scratch_remove(void **state)
+{
+	(void)state;
+	return rmdir(scratch);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_pairs, pairs_enter,
+		    pairs_leave),
+		cmocka_unit_test(test_form_of_errors),
+		cmocka_unit_test(test_line_ends),
+		cmocka_unit_test(test_bytes_that_are_no_text),
+		cmocka_unit_test(test_every_prefix),
+		cmocka_unit_test(test_long_lines),
+		cmocka_unit_test(test_longest_names),
+		cmocka_unit_test(test_what_is_no_file),
+		cmocka_unit_test(test_errors_to_nowhere),
+		cmocka_unit_test(test_include_beside_the_file),
+		cmocka_unit_test(test_largest_pool),
+		cmocka_unit_test(test_example_is_all_defaults),
+		cmocka_unit_test(test_example_shows_the_defaults),
+		cmocka_unit_test(test_example_has_every_key),
+		cmocka_unit_test(test_manual_has_every_key),
+		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_noise),
+	};
+
+	return cmocka_run_group_tests_name("conf", tests, scratch_make,
+	    scratch_remove);
+}

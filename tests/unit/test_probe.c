@@ -1,0 +1,889 @@
+/*
+ * test_probe.c - one try at one server, on scripted servers in the same loop.
+ *
+ * A script has a letter for each connection, the last one for all that follow:
+ *
+ *	v  answers each request		s  says nothing
+ *	V  answers, and closes		e  closes instead of answering
+ *	r  resets instead of answering	c  closes at once
+ *	g  speaks HTTP			h  half a reply, then closes
+ *	d  a byte each 20 ms		m  too many connections
+ *	u  wants a login		x  answers with an error
+ *	2  answers twice
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <ev.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "probe.h"
+
+#define MS UINT64_C(1000000)
+#define LONG (5000 * MS)		/* a timeout that shall not matter */
+#define COUNT(a) (sizeof (a) / sizeof (a)[0])
+
+/* Scripted servers --------------------------------------------------------- */
+
+struct peer {				/* one connection of a server */
+	ev_io io;
+	ev_timer drip;
+	char kind;
+	const char *rest;		/* still to drip */
+};
+
+struct fake {
+	struct ev_loop *loop;
+	ev_io io;
+	const char *script;
+	unsigned accepted, requests;
+	bool reset_seen;		/* the last peer ended by RST */
+	struct peer peer[16];
+	struct sockaddr_storage ss;
+	socklen_t len;
+};
+
+static void
+peer_end(struct peer *p, bool reset)
+{
+	const struct linger rst = { 1, 0 };
+	struct fake *f = p->io.data;
+
+	ev_io_stop(f->loop, &p->io);
+	ev_timer_stop(f->loop, &p->drip);
+	if (reset)
+		setsockopt(p->io.fd, SOL_SOCKET, SO_LINGER, &rst, sizeof rst);
+	if (p->io.fd >= 0)
+		close(p->io.fd);
+	p->io.fd = -1;
+}
+
+static void
+peer_say(struct peer *p, const char *text)
+{
+	/* The probe may have hung up meanwhile: not our business. */
+	if (send(p->io.fd, text, strlen(text), MSG_NOSIGNAL) < 0)
+		assert_true(errno == ECONNRESET || errno == EPIPE);
+}
+
+static void
+on_drip(struct ev_loop *loop, ev_timer *w, int events)
+{
+	struct peer *p = w->data;
+
+	(void)loop;
+	(void)events;
+	if (*p->rest != '\0' &&
+	    send(p->io.fd, p->rest++, 1, MSG_NOSIGNAL) != 1)
+		peer_end(p, false);
+}
+
+static void
+peer_answer(struct peer *p)
+{
+	static const char version[] = "VERSION 1.6.18\r\n";
+	struct fake *f = p->io.data;
+
+	switch (p->kind) {
+	case 'v':
+		peer_say(p, version);
+		return;
+	case 'V':
+		peer_say(p, version);
+		peer_end(p, false);
+		return;
+	case '2':
+		peer_say(p, "VERSION 1\r\nVERSION 2\r\n");
+		return;
+	case 'u':
+		peer_say(p, "CLIENT_ERROR unauthenticated\r\n");
+		return;
+	case 'x':
+		peer_say(p, "SERVER_ERROR out of memory\r\n");
+		return;
+	case 'g':
+		peer_say(p, "HTTP/1.1 400 Bad Request\r\n\r\n");
+		return;
+	case 'h':
+		peer_say(p, "VERSI");
+		peer_end(p, false);
+		return;
+	case 'e':
+	case 'r':
+		peer_end(p, p->kind == 'r');
+		return;
+	case 'd':
+		p->rest = version;
+		ev_timer_set(&p->drip, 0.02, 0.02);
+		ev_timer_start(f->loop, &p->drip);
+		return;
+	}
+}
+
+static void
+on_peer(struct ev_loop *loop, ev_io *w, int events)
+{
+	struct peer *p = (struct peer *)w;
+	struct fake *f = w->data;
+	char bytes[64];
+	const ssize_t n = recv(w->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+
+	(void)loop;
+	(void)events;
+	if (n <= 0) {
+		f->reset_seen = n < 0 && errno == ECONNRESET;
+		peer_end(p, false);
+		return;
+	}
+	assert_int_equal(n, 9);
+	assert_memory_equal(bytes, "version\r\n", 9);
+	f->requests++;
+	peer_answer(p);
+}
+
+static void
+on_accept(struct ev_loop *loop, ev_io *w, int events)
+{
+	struct fake *f = w->data;
+	const size_t last = strlen(f->script) - 1;
+	struct peer *p = &f->peer[f->accepted];
+	int fd;
+
+	(void)events;
+	assert_true(f->accepted < COUNT(f->peer));
+	p->kind = f->script[f->accepted < last ? f->accepted : last];
+	f->accepted++;
+	fd = accept(w->fd, NULL, NULL);
+	assert_true(fd >= 0);
+	ev_io_init(&p->io, on_peer, fd, EV_READ);
+	ev_init(&p->drip, on_drip);
+	p->io.data = f;
+	p->drip.data = p;
+	ev_io_start(loop, &p->io);
+	if (p->kind == 'm')
+		peer_say(p, "ERROR Too many open connections\r\n");
+	if (p->kind == 'm' || p->kind == 'c')
+		peer_end(p, false);
+}
+
+static void
+fake_listen(struct fake *f, int family, int backlog)
+{
+	struct sockaddr_in *in = (struct sockaddr_in *)&f->ss;
+	struct sockaddr_un *un = (struct sockaddr_un *)&f->ss;
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	f->len = family == AF_INET ? sizeof *in : sizeof *un;
+	f->ss.ss_family = (sa_family_t)family;
+	if (family == AF_INET)
+		in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	else
+		snprintf(un->sun_path, sizeof un->sun_path,
+		    "/tmp/test_probe.%ld.sock", (long)getpid());
+	assert_int_equal(bind(fd, (struct sockaddr *)&f->ss, f->len), 0);
+	if (family == AF_INET)
+		getsockname(fd, (struct sockaddr *)&f->ss, &f->len);
+	if (backlog >= 0)
+		assert_int_equal(listen(fd, backlog), 0);
+	ev_io_init(&f->io, on_accept, fd, EV_READ);
+	f->io.data = f;
+}
+
+/* From now on nobody gets in; the caller closes fd[n] in the end. */
+static void
+fill_backlog(const struct fake *f, int *fd, size_t n)
+{
+	assert_int_equal(listen(f->io.fd, 0), 0);
+	for (size_t i = 0; i < n; i++) {
+		fd[i] = socket(f->ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		connect(fd[i], (const struct sockaddr *)&f->ss, f->len);
+	}
+}
+
+static void
+fake_close(struct fake *f)
+{
+	for (unsigned i = 0; i < f->accepted; i++)
+		peer_end(&f->peer[i], false);
+	ev_io_stop(f->loop, &f->io);
+	close(f->io.fd);
+	if (f->ss.ss_family == AF_UNIX)
+		unlink(((struct sockaddr_un *)&f->ss)->sun_path);
+}
+
+/* A probe and what it said ------------------------------------------------- */
+
+struct test {
+	struct probe probe;		/* first: done() casts */
+	struct ev_loop *loop;
+	struct fake fake;
+	unsigned done, lost;
+	unsigned again;			/* probes to start from within done() */
+	struct probe_result result;
+	uint64_t connect_timeout, timeout;
+	bool starting;
+};
+
+static void
+start(struct test *t)
+{
+	const unsigned done = t->done;
+
+	t->starting = true;
+	probe_start(&t->probe, (struct sockaddr *)&t->fake.ss, t->fake.len,
+	    t->connect_timeout, t->timeout);
+	t->starting = false;
+	assert_int_equal(t->done, done);
+	assert_true(probe_busy(&t->probe));
+}
+
+static void
+on_done(struct probe *p, const struct probe_result *r)
+{
+	struct test *t = (struct test *)p;
+
+	assert_false(t->starting);
+	assert_false(probe_busy(p));
+	t->result = *r;
+	t->done++;
+	if (t->again > 0) {
+		t->again--;
+		start(t);
+	}
+}
+
+static void
+on_lost(struct probe *p)
+{
+	struct test *t = (struct test *)p;
+
+	assert_false(t->starting);
+	assert_false(probe_busy(p));
+	t->lost++;
+}
+
+static int
+setup_with(void **state, int family)
+{
+	struct test *t = calloc(1, sizeof *t);
+
+	t->loop = ev_loop_new(EVFLAG_NOENV);
+	t->connect_timeout = t->timeout = LONG;
+	t->fake.loop = t->loop;
+	t->fake.script = "v";
+	fake_listen(&t->fake, family, 16);
+	ev_io_start(t->loop, &t->fake.io);
+	probe_init(&t->probe, t->loop, on_done, on_lost);
+	*state = t;
+	return 0;
+}
+
+static int
+setup(void **state)
+{
+	return setup_with(state, AF_INET);
+}
+
+static int
+setup_unix(void **state)
+{
+	return setup_with(state, AF_UNIX);
+}
+
+static int
+teardown(void **state)
+{
+	struct test *t = *state;
+
+	probe_drop(&t->probe);
+	fake_close(&t->fake);
+	ev_loop_destroy(t->loop);
+	free(t);
+	return 0;
+}
+
+static void
+on_guard(struct ev_loop *loop, ev_timer *w, int events)
+{
+	(void)w;
+	(void)events;
+	ev_break(loop, EVBREAK_ALL);
+}
+
+/* Run the loop until *n reaches want; it must. */
+static void
+run_until(struct test *t, const unsigned *n, unsigned want)
+{
+	ev_timer guard;
+	const double most = 10.;
+
+	ev_timer_init(&guard, on_guard, most, 0.);
+	ev_now_update(t->loop);
+	ev_timer_start(t->loop, &guard);
+	while (*n < want && ev_is_active(&guard))
+		ev_run(t->loop, EVRUN_ONCE);
+	ev_timer_stop(t->loop, &guard);
+	assert_int_equal(*n, want);
+}
+
+static void
+probe(struct test *t)
+{
+	const unsigned want = t->done + 1;
+
+	start(t);
+	run_until(t, &t->done, want);
+}
+
+static void
+assert_result(const struct test *t, enum mcshm_reason reason, bool fresh)
+{
+	assert_int_equal(t->result.reason, reason);
+	assert_int_equal(t->result.fresh, fresh);
+}
+
+/* Tests -------------------------------------------------------------------- */
+
+static void
+kept(struct test *t)
+{
+	probe(t);
+	assert_result(t, MCSHM_R_OK, true);
+	assert_string_equal(t->result.version, "1.6.18");
+	for (int i = 0; i < 3; i++) {
+		probe(t);
+		assert_result(t, MCSHM_R_OK, false);
+	}
+	assert_int_equal(t->fake.accepted, 1);
+	assert_int_equal(t->fake.requests, 4);
+	assert_int_equal(t->lost, 0);
+}
+
+static void
+test_kept(void **state)
+{
+	kept(*state);
+}
+
+/* What one connection gives, and whether the next probe is on the same one. */
+static void
+test_replies(void **state)
+{
+	static const struct {
+		const char *script;
+		enum mcshm_reason reason;
+		bool keeps;
+	} cases[] = {
+		{ "v", MCSHM_R_OK, true },
+		{ "u", MCSHM_R_UNAUTHENTICATED, true },
+		{ "m", MCSHM_R_MAXCONNS, false },
+		{ "x", MCSHM_R_ERROR_REPLY, false },
+		{ "g", MCSHM_R_GARBAGE, false },
+		{ "2", MCSHM_R_GARBAGE, false },
+		{ "e", MCSHM_R_CLOSED, false },
+		{ "c", MCSHM_R_CLOSED, false },
+		{ "h", MCSHM_R_CLOSED, false },
+		{ "r", MCSHM_R_RESET, false },
+	};
+	struct test *t = *state;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		const unsigned before = t->fake.accepted = 0;
+
+		t->fake.script = cases[i].script;
+		probe(t);
+		/* Closed at accept: our request may find that out first. */
+		if (cases[i].script[0] == 'c' || cases[i].script[0] == 'm')
+			assert_true(t->result.reason == cases[i].reason ||
+			    t->result.reason == MCSHM_R_RESET);
+		else
+			assert_int_equal(t->result.reason, cases[i].reason);
+		assert_true(t->result.fresh);
+		assert_int_equal(t->fake.accepted, before + 1);
+		probe(t);
+		assert_int_equal(t->result.fresh, !cases[i].keeps);
+		probe_drop(&t->probe);
+		while (t->fake.accepted > 0)
+			peer_end(&t->fake.peer[--t->fake.accepted], false);
+	}
+}
+
+static void
+test_refused(void **state)
+{
+	struct test *t = *state;
+
+	/* Bound, so that nobody else gets the port, but not listening. */
+	fake_close(&t->fake);
+	memset(&t->fake.ss, 0, sizeof t->fake.ss);
+	fake_listen(&t->fake, AF_INET, -1);
+	for (int i = 0; i < 3; i++) {
+		probe(t);
+		assert_result(t, MCSHM_R_REFUSED, true);
+		assert_int_equal(t->result.sys_errno, 0);
+	}
+	assert_int_equal(t->done, 3);
+}
+
+static double
+now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* Silence; and the late answer is not taken for the next probe's. */
+static void
+test_timeout(void **state)
+{
+	struct test *t = *state;
+	const double began = now();
+
+	t->fake.script = "sv";
+	t->timeout = 100 * MS;
+	probe(t);
+	assert_result(t, MCSHM_R_TIMEOUT, true);
+	assert_true(now() - began >= 0.099);
+	assert_int_equal(t->probe.fd, -1);
+	t->timeout = LONG;
+	probe(t);
+	assert_result(t, MCSHM_R_OK, true);
+	assert_int_equal(t->fake.accepted, 2);
+}
+
+/* One deadline for the whole probe: bytes that trickle in do not extend it. */
+static void
+test_trickle(void **state)
+{
+	struct test *t = *state;
+	const double began = now();
+
+	t->fake.script = "d";		/* would take 16 * 20 ms */
+	t->timeout = 100 * MS;
+	probe(t);
+	assert_result(t, MCSHM_R_TIMEOUT, true);
+	assert_true(now() - began < 0.3);
+	t->timeout = LONG;
+	probe(t);
+	assert_result(t, MCSHM_R_OK, true);
+}
+
+/* A full backlog: the kernel does not answer at all. */
+static void
+test_connect_timeout(void **state)
+{
+	struct test *t = *state;
+	int fd[3];
+
+	ev_io_stop(t->loop, &t->fake.io);
+	fill_backlog(&t->fake, fd, COUNT(fd));
+	t->connect_timeout = 100 * MS;
+	probe(t);
+	assert_result(t, MCSHM_R_CONNECT_TIMEOUT, true);
+	for (size_t i = 0; i < COUNT(fd); i++)
+		close(fd[i]);
+}
+
+static void
+test_unix(void **state)
+{
+	kept(*state);
+}
+
+/* connect() is done at once: from then on it is `timeout`, be that the shorter
+ * or the longer one. */
+static void
+test_unix_timeout(void **state)
+{
+	struct test *t = *state;
+	double began = now();
+
+	t->fake.script = "s";
+	t->timeout = 100 * MS;
+	probe(t);
+	assert_result(t, MCSHM_R_TIMEOUT, true);
+	assert_true(now() - began >= 0.099);
+	assert_true(now() - began < 2.);
+	t->connect_timeout = 50 * MS;
+	t->timeout = 400 * MS;
+	began = now();
+	probe(t);
+	assert_result(t, MCSHM_R_TIMEOUT, true);
+	assert_true(now() - began >= 0.399);
+}
+
+static void
+test_unix_failures(void **state)
+{
+	struct test *t = *state;
+	struct sockaddr_un *un = (struct sockaddr_un *)&t->fake.ss;
+	int fd[4];
+
+	/* Backlog full: silence, as with TCP. */
+	ev_io_stop(t->loop, &t->fake.io);
+	fill_backlog(&t->fake, fd, COUNT(fd));
+	probe(t);
+	assert_result(t, MCSHM_R_CONNECT_TIMEOUT, true);
+	for (size_t i = 0; i < COUNT(fd); i++)
+		close(fd[i]);
+
+	/* Left behind by a server that died. */
+	close(t->fake.io.fd);
+	probe(t);
+	assert_result(t, MCSHM_R_REFUSED, true);
+	unlink(un->sun_path);
+	probe(t);
+	assert_result(t, MCSHM_R_NO_SOCKET, true);
+	t->fake.io.fd = dup(0);		/* for fake_close() */
+}
+
+/* Our own fault: nothing about the server. */
+static void
+test_local(void **state)
+{
+	struct test *t = *state;
+	struct sockaddr_in *in = (struct sockaddr_in *)&t->fake.ss;
+	struct rlimit before, none = { 0 };
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none.rlim_max = before.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &none);
+	start(t);
+	setrlimit(RLIMIT_NOFILE, &before);
+	run_until(t, &t->done, 1);
+	assert_result(t, MCSHM_R_LOCAL, true);
+	assert_int_equal(t->result.sys_errno, EMFILE);
+
+	/* What connect() refuses at once never left this host. */
+	in->sin_addr.s_addr = htonl(INADDR_BROADCAST);
+	probe(t);
+	assert_result(t, MCSHM_R_LOCAL, true);
+	assert_int_not_equal(t->result.sys_errno, 0);
+}
+
+/* An idle connection ends: one lost() and no result. */
+static void
+test_lost(void **state)
+{
+	struct test *t = *state;
+
+	probe(t);
+	peer_end(&t->fake.peer[0], false);
+	run_until(t, &t->lost, 1);
+	probe(t);
+	assert_result(t, MCSHM_R_OK, true);
+	peer_end(&t->fake.peer[1], true);
+	run_until(t, &t->lost, 2);
+	assert_int_equal(t->done, 2);
+	/* Or says something unasked: out of step, not to be used. */
+	probe(t);
+	peer_say(&t->fake.peer[2], "VERSION 9\r\n");
+	run_until(t, &t->lost, 3);
+	assert_int_equal(t->probe.fd, -1);
+	probe(t);
+	assert_string_equal(t->result.version, "1.6.18");
+	assert_int_equal(t->done, 4);
+}
+
+/* A server that closes after each answer is alive each time. */
+static void
+test_closes_after(void **state)
+{
+	struct test *t = *state;
+
+	t->fake.script = "V";
+	for (unsigned i = 1; i <= 5; i++) {
+		probe(t);
+		assert_result(t, MCSHM_R_OK, true);
+		run_until(t, &t->lost, i);
+	}
+	assert_int_equal(t->done, 5);
+}
+
+/*
+ * The kept connection ends while, or just before, the request is sent: the
+ * same probe goes on with a new connection, once.
+ */
+static void
+test_reconnects(void **state)
+{
+	static const struct {
+		const char *script;
+		bool reset;
+		enum mcshm_reason reason;
+	} cases[] = {
+		{ "vv", false, MCSHM_R_OK },
+		{ "vv", true, MCSHM_R_OK },
+		{ "ve", false, MCSHM_R_CLOSED },
+		{ "vr", true, MCSHM_R_RESET },
+	};
+	struct test *t = *state;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		t->fake.script = cases[i].script;
+		probe(t);
+		assert_result(t, MCSHM_R_OK, true);
+		/* The loop does not get to see the end first. */
+		peer_end(&t->fake.peer[0], cases[i].reset);
+		probe(t);
+		assert_result(t, cases[i].reason, true);
+		assert_int_equal(t->fake.accepted, 2);
+		assert_int_equal(t->lost, 0);
+		probe_drop(&t->probe);
+		peer_end(&t->fake.peer[1], false);
+		t->fake.accepted = 0;
+	}
+}
+
+/* And when nobody listens any more, that is what the probe says. */
+static void
+test_reconnect_refused(void **state)
+{
+	struct test *t = *state;
+
+	probe(t);
+	peer_end(&t->fake.peer[0], false);
+	ev_io_stop(t->loop, &t->fake.io);
+	/* As a kill -9 does it; the port stays ours. */
+	assert_int_equal(shutdown(t->fake.io.fd, SHUT_RDWR), 0);
+	probe(t);
+	assert_result(t, MCSHM_R_REFUSED, true);
+	assert_int_equal(t->lost, 0);
+}
+
+static void
+on_hang_up(struct ev_loop *loop, ev_timer *w, int events)
+{
+	(void)loop;
+	(void)events;
+	peer_end(w->data, false);
+}
+
+/* The deadline is the one that the probe began with, however late the kept
+ * connection ends. */
+static void
+reconnect_deadline(struct test *t)
+{
+	ev_timer hang_up;
+	double began;
+
+	t->fake.script = "vs";
+	t->timeout = 1000 * MS;
+	probe(t);
+	t->fake.peer[0].kind = 's';
+	ev_timer_init(&hang_up, on_hang_up, 0.7, 0.);
+	hang_up.data = &t->fake.peer[0];
+	ev_now_update(t->loop);
+	ev_timer_start(t->loop, &hang_up);
+	began = now();
+	probe(t);
+	assert_result(t, MCSHM_R_TIMEOUT, true);
+	assert_int_equal(t->fake.accepted, 2);
+	assert_true(now() - began >= 0.99);
+	assert_true(now() - began < 1.5);
+}
+
+static void
+test_reconnect_deadline(void **state)
+{
+	reconnect_deadline(*state);
+}
+
+static void
+test_unix_reconnect_deadline(void **state)
+{
+	reconnect_deadline(*state);
+}
+
+/* Half a reply, and then the end: the server's own doing, kept or not. */
+static void
+test_half_on_kept(void **state)
+{
+	struct test *t = *state;
+
+	probe(t);
+	t->fake.peer[0].kind = 'h';
+	probe(t);
+	assert_result(t, MCSHM_R_CLOSED, false);
+	assert_int_equal(t->fake.accepted, 1);
+}
+
+/*
+ * We were late: the deadline is over, but the answer is there.  libev runs the
+ * timer first.
+ */
+static void
+test_late_loop(void **state)
+{
+	const struct timespec late = { .tv_nsec = 150 * 1000000 };
+	struct test *t = *state;
+	char bytes[16];
+	int fd;
+
+	probe(t);
+	fd = t->fake.peer[0].io.fd;
+	ev_io_stop(t->loop, &t->fake.peer[0].io);
+	t->timeout = 50 * MS;
+	for (int i = 0; i < 5; i++) {
+		start(t);
+		assert_int_equal(recv(fd, bytes, sizeof bytes, 0), 9);
+		assert_int_equal(send(fd, "VERSION 2\r\n", 11, 0), 11);
+		nanosleep(&late, NULL);
+		run_until(t, &t->done, t->done + 1);
+		assert_result(t, MCSHM_R_OK, false);
+		assert_string_equal(t->result.version, "2");
+	}
+}
+
+/* Late again, and the connection was made meanwhile. */
+static void
+test_late_connect(void **state)
+{
+	const struct timespec late = { .tv_nsec = 150 * 1000000 };
+	struct test *t = *state;
+
+	t->connect_timeout = 50 * MS;
+	start(t);
+	nanosleep(&late, NULL);
+	run_until(t, &t->done, 1);
+	assert_result(t, MCSHM_R_OK, true);
+}
+
+/* Late, and an idle connection's end came with the deadline. */
+static void
+test_late_end(void **state)
+{
+	const struct timespec late = { .tv_nsec = 150 * 1000000 };
+	struct test *t = *state;
+
+	probe(t);
+	t->timeout = 50 * MS;
+	start(t);
+	peer_end(&t->fake.peer[0], true);
+	nanosleep(&late, NULL);
+	t->probe.timeout = 5.;		/* the new connection's own */
+	run_until(t, &t->done, 2);
+	assert_result(t, MCSHM_R_OK, true);
+}
+
+/* The same, but the new connection is not made: that has a deadline too. */
+static void
+test_late_end_silent(void **state)
+{
+	const struct timespec late = { .tv_nsec = 150 * 1000000 };
+	struct test *t = *state;
+	int fd[3];
+
+	probe(t);
+	t->timeout = 50 * MS;
+	t->connect_timeout = 100 * MS;
+	start(t);
+	peer_end(&t->fake.peer[0], true);
+	ev_io_stop(t->loop, &t->fake.io);
+	fill_backlog(&t->fake, fd, COUNT(fd));
+	nanosleep(&late, NULL);
+	run_until(t, &t->done, 2);
+	assert_result(t, MCSHM_R_CONNECT_TIMEOUT, true);
+	for (size_t i = 0; i < COUNT(fd); i++)
+		close(fd[i]);
+}
+
+/* Dropped under way: no word of it, and the next probe is as ever. */
+static void
+test_drop(void **state)
+{
+	struct test *t = *state;
+
+	t->fake.script = "sv";
+	start(t);
+	probe_drop(&t->probe);
+	assert_false(probe_busy(&t->probe));
+	probe(t);
+	assert_int_equal(t->done, 1);
+	assert_result(t, MCSHM_R_OK, true);
+	/* While it waits, while it fails. */
+	start(t);
+	probe_drop(&t->probe);
+	((struct sockaddr_in *)&t->fake.ss)->sin_addr.s_addr =
+	    htonl(INADDR_BROADCAST);
+	start(t);
+	probe_drop(&t->probe);
+	for (int i = 0; i < 10; i++)
+		ev_run(t->loop, EVRUN_NOWAIT);
+	assert_int_equal(t->done, 1);
+	assert_int_equal(t->lost, 0);
+}
+
+/* No TIME_WAIT is left on a server that we probed. */
+static void
+test_hangs_up_with_reset(void **state)
+{
+	struct test *t = *state;
+	ev_timer tick;
+
+	probe(t);
+	probe_drop(&t->probe);
+	ev_timer_init(&tick, on_guard, 5., 0.);
+	ev_timer_start(t->loop, &tick);
+	while (t->fake.peer[0].io.fd >= 0 && ev_is_active(&tick))
+		ev_run(t->loop, EVRUN_ONCE);
+	ev_timer_stop(t->loop, &tick);
+	assert_true(t->fake.reset_seen);
+}
+
+/* done() is the last thing that a probe does: it may start the next one. */
+static void
+test_again_from_done(void **state)
+{
+	struct test *t = *state;
+
+	t->again = 3;
+	start(t);
+	run_until(t, &t->done, 4);
+	assert_result(t, MCSHM_R_OK, false);
+	t->fake.script = "e";
+	probe_drop(&t->probe);
+	t->again = 3;
+	start(t);
+	run_until(t, &t->done, 8);
+	assert_result(t, MCSHM_R_CLOSED, true);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST_UNIX(f) cmocka_unit_test_setup_teardown(f, setup_unix, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_kept), TEST(test_replies), TEST(test_refused),
+		TEST(test_timeout), TEST(test_trickle),
+		TEST(test_connect_timeout), TEST_UNIX(test_unix),
+		TEST_UNIX(test_unix_timeout),
+		TEST_UNIX(test_unix_reconnect_deadline),
+		TEST_UNIX(test_unix_failures), TEST(test_local),
+		TEST(test_lost), TEST(test_closes_after),
+		TEST(test_reconnects), TEST(test_reconnect_refused),
+		TEST(test_reconnect_deadline), TEST(test_half_on_kept),
+		TEST(test_late_loop), TEST(test_late_connect),
+		TEST(test_late_end), TEST(test_late_end_silent),
+		TEST(test_drop),
+		TEST(test_hangs_up_with_reset), TEST(test_again_from_done),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,340 @@
+/*
+ * test_resolve.c - names beside the loop.
+ *
+ * getaddrinfo() here is the test's own: it says what a name's text asks for,
+ * and hangs until it is let go, so that no network is needed and nothing is
+ * left to luck.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "resolve.h"
+
+#define PATIENCE 20000		/* ms; nothing here takes a second */
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	unsigned inside;	/* threads that hang */
+	unsigned let_go;	/* that need not any longer */
+	struct addrinfo hints;	/* as last asked */
+} dns = { .lock = PTHREAD_MUTEX_INITIALIZER,
+	.changed = PTHREAD_COND_INITIALIZER };
+
+static void
+hang(void)
+{
+	pthread_mutex_lock(&dns.lock);
+	dns.inside++;
+	pthread_cond_broadcast(&dns.changed);
+	while (dns.let_go == 0)
+		pthread_cond_wait(&dns.changed, &dns.lock);
+	dns.let_go--;
+	dns.inside--;
+	pthread_cond_broadcast(&dns.changed);
+	pthread_mutex_unlock(&dns.lock);
+}
+
+static void
+let_go(unsigned n)
+{
+	pthread_mutex_lock(&dns.lock);
+	dns.let_go += n;
+	pthread_cond_broadcast(&dns.changed);
+	pthread_mutex_unlock(&dns.lock);
+}
+
+static void
+wait_inside(unsigned n)
+{
+	pthread_mutex_lock(&dns.lock);
+	while (dns.inside != n)
+		pthread_cond_wait(&dns.changed, &dns.lock);
+	pthread_mutex_unlock(&dns.lock);
+}
+
+/* One address in front of a list. */
+static struct addrinfo *
+with(const char *text, struct addrinfo *rest)
+{
+	struct addrinfo *ai = calloc(1, sizeof *ai);
+	struct sockaddr_in6 *v6 = calloc(1, sizeof *v6);
+	struct sockaddr_in *v4 = (struct sockaddr_in *)v6;
+
+	assert_true(ai != NULL && v6 != NULL);
+	if (strchr(text, ':') != NULL) {
+		v6->sin6_family = AF_INET6;
+		assert_int_equal(inet_pton(AF_INET6, text, &v6->sin6_addr), 1);
+	} else {
+		v4->sin_family = AF_INET;
+		assert_int_equal(inet_pton(AF_INET, text, &v4->sin_addr), 1);
+	}
+	ai->ai_family = v6->sin6_family;
+	ai->ai_addr = (struct sockaddr *)v6;
+	ai->ai_addrlen = sizeof *v6;
+	ai->ai_next = rest;
+	return ai;
+}
+
+/* "hang" hangs; "no" is not known; else addresses between commas. */
+int
+getaddrinfo(const char *node, const char *service,
+    const struct addrinfo *hints, struct addrinfo **res)
+{
+	char copy[256], *rest = copy, *one;
+
+	assert_null(service);
+	if (strcmp(node, "hang") == 0)
+		hang();
+	if (strcmp(node, "no") == 0 || strcmp(node, "hang") == 0)
+		return EAI_NONAME;
+	pthread_mutex_lock(&dns.lock);
+	dns.hints = *hints;
+	pthread_mutex_unlock(&dns.lock);
+	*res = NULL;
+	snprintf(copy, sizeof copy, "%s", node);
+	while ((one = strsep(&rest, ",")) != NULL)
+		if (one[0] != '\0')
+			*res = with(one, *res);
+	return 0;
+}
+
+void
+freeaddrinfo(struct addrinfo *ai)
+{
+	struct addrinfo *next;
+
+	for (; ai != NULL; ai = next) {
+		next = ai->ai_next;
+		free(ai->ai_addr);
+		free(ai);
+	}
+}
+
+static bool
+readable(const struct resolve *r, int ms)
+{
+	struct pollfd p = { .fd = resolve_fd(r), .events = POLLIN };
+
+	return poll(&p, 1, ms) == 1;
+}
+
+static struct resolve_answer
+answer(struct resolve *r)
+{
+	struct resolve_answer a;
+
+	do
+		assert_true(readable(r, PATIENCE));
+	while (!resolve_fetch(r, &a));
+	return a;
+}
+
+static struct resolve_answer
+ask(struct resolve *r, const char *host)
+{
+	struct resolve_answer a;
+
+	assert_int_equal(resolve_ask(r, 7, host, 11211), 0);
+	a = answer(r);
+	assert_true(a.cookie == 7);
+	return a;
+}
+
+static void
+assert_address(const struct mcshm_address *a, const char *want)
+{
+	char text[INET6_ADDRSTRLEN];
+
+	inet_ntop(a->kind == MCSHM_KIND_IPV4 ? AF_INET : AF_INET6, a->ip, text,
+	    sizeof text);
+	assert_string_equal(text, want);
+	assert_int_equal(a->port, 11211);
+}
+
+static void
+test_one(void **state)
+{
+	struct resolve *r;
+	struct resolve_answer a;
+
+	(void)state;
+	assert_int_equal(resolve_open(&r, 2), 0);
+	assert_false(readable(r, 0));
+	assert_false(resolve_fetch(r, &a));
+	a = ask(r, "10.1.0.7");
+	assert_int_equal(a.error, 0);
+	assert_int_equal(a.n, 1);
+	assert_address(&a.address[0], "10.1.0.7");
+	assert_int_equal(dns.hints.ai_socktype, SOCK_STREAM);
+	assert_int_equal(dns.hints.ai_family, AF_UNSPEC);
+	/* Nothing is left, and fd says so. */
+	assert_false(resolve_fetch(r, &a));
+	assert_false(readable(r, 0));
+	resolve_close(r);
+}
+
+static void
+test_errors(void **state)
+{
+	struct resolve *r;
+	struct resolve_answer a;
+
+	(void)state;
+	assert_int_equal(resolve_open(&r, 2), 0);
+	a = ask(r, "no");
+	assert_int_equal(a.error, EAI_NONAME);
+	assert_int_equal(a.n, 0);
+	/* Known, but without an address. */
+	a = ask(r, ",");
+	assert_int_equal(a.error, EAI_NONAME);
+	assert_int_equal(a.n, 0);
+	resolve_close(r);
+}
+
+/* The same set is the same answer, in whatever order it came, and the same
+ * four of many are taken. */
+static void
+test_sorted(void **state)
+{
+	static const char *const same[] = {
+		"10.0.0.1,10.0.0.2,fe80::1", "fe80::1,10.0.0.2,10.0.0.1",
+		"10.0.0.2,fe80::1,10.0.0.1,10.0.0.2,10.0.0.1" };
+	static const char *const many[] = {
+		"10.0.0.6,10.0.0.3,::1,10.0.0.5,10.0.0.4,10.0.0.1",
+		"10.0.0.1,10.0.0.4,10.0.0.5,::1,10.0.0.3,10.0.0.6" };
+	struct resolve_answer first, a;
+	struct resolve *r;
+
+	(void)state;
+	assert_int_equal(resolve_open(&r, 2), 0);
+	first = ask(r, same[0]);
+	assert_int_equal(first.n, 3);
+	assert_address(&first.address[0], "10.0.0.1");
+	assert_address(&first.address[1], "10.0.0.2");
+	assert_address(&first.address[2], "fe80::1");
+	for (size_t i = 1; i < 3; i++) {
+		a = ask(r, same[i]);
+		assert_int_equal(a.n, first.n);
+		assert_memory_equal(a.address, first.address,
+		    sizeof a.address);
+	}
+	for (size_t i = 0; i < 2; i++) {
+		a = ask(r, many[i]);
+		assert_int_equal(a.n, MCSHM_ADDRESSES);
+		assert_address(&a.address[0], "10.0.0.1");
+		assert_address(&a.address[1], "10.0.0.3");
+		assert_address(&a.address[2], "10.0.0.4");
+		assert_address(&a.address[3], "10.0.0.5");
+	}
+	resolve_close(r);
+}
+
+/* A name server that hangs holds up one thread, and nobody else. */
+static void
+test_hang(void **state)
+{
+	struct resolve *r;
+	uint64_t sum = 0;
+
+	(void)state;
+	assert_int_equal(resolve_open(&r, 2), 0);
+	assert_int_equal(resolve_ask(r, 1000, "hang", 1), 0);
+	wait_inside(1);
+	for (uint64_t i = 1; i <= 50; i++)
+		assert_int_equal(resolve_ask(r, i, "10.0.0.1", 11211), 0);
+	for (int i = 0; i < 50; i++)
+		sum += answer(r).cookie;
+	assert_int_equal(sum, 50 * 51 / 2);
+	let_go(1);
+	assert_int_equal(answer(r).cookie, 1000);
+	resolve_close(r);
+}
+
+/* No more threads than allowed; what waits is answered in the end. */
+static void
+test_bounded(void **state)
+{
+	struct resolve *r;
+	struct resolve_answer a;
+
+	(void)state;
+	assert_int_equal(resolve_open(&r, 3), 0);
+	for (uint64_t i = 0; i < 10; i++)
+		assert_int_equal(resolve_ask(r, i, "hang", 1), 0);
+	assert_int_equal(resolve_ask(r, 99, "10.0.0.1", 11211), 0);
+	wait_inside(3);
+	assert_false(readable(r, 50));
+	let_go(10);
+	for (int i = 0; i < 10; i++)
+		assert_true(answer(r).cookie != 99 || i >= 8);
+	answer(r);
+	assert_false(resolve_fetch(r, &a));
+	resolve_close(r);
+}
+
+static uint64_t
+now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Closing does not wait for a thread that hangs; when it comes back, it frees
+ * what was shared (the eventfd is the visible part). */
+static void
+test_close_while_hanging(void **state)
+{
+	const struct timespec ms = { .tv_nsec = 1000000 };
+	const uint64_t until = now_ms() + PATIENCE;
+	struct resolve *r;
+	int fd;
+
+	(void)state;
+	assert_int_equal(resolve_open(&r, 2), 0);
+	fd = resolve_fd(r);
+	for (uint64_t i = 0; i < 4; i++)
+		assert_int_equal(resolve_ask(r, i, "hang", 1), 0);
+	wait_inside(2);
+	resolve_close(r);
+	assert_true(fcntl(fd, F_GETFD) >= 0);
+	let_go(2);
+	while (fcntl(fd, F_GETFD) >= 0) {
+		assert_true(now_ms() < until);
+		nanosleep(&ms, NULL);
+	}
+	wait_inside(0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_one),
+		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_sorted),
+		cmocka_unit_test(test_hang),
+		cmocka_unit_test(test_bounded),
+		cmocka_unit_test(test_close_while_hanging),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
