@@ -148,11 +148,14 @@ need_dump_hostile := $(need_dump)
 libs_dump         := -ljansson
 libs_dump_picture := -ljansson
 libs_dump_hostile := -ljansson
+need_golden   := $(filter-out libmcshm/bootid,$(need_publish)) $(dump)
+libs_golden   := -ljansson
 libs_conf     := -linih
 libs_scheme   := -lhashkit -lmemcached
 libs_probe    := -lev
 unit := verdict schedule mcproto address servers conf log notify resolve probe \
-        scheme format reader reader_threads publish dump dump_picture dump_hostile
+        scheme format reader reader_threads publish dump dump_picture dump_hostile \
+        golden
 
 # Servers that misbehave on command, for the system tests and the benches.
 $(B)/tests/fakemc: $(B)/tests/fakemc.o $(B)/checkerd/mcproto.o
@@ -170,17 +173,106 @@ $(B)/tests/slow_resolver.so: tests/system/slow_resolver.c
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -fPIC -shared $(CFLAGS) \
 	    -o $@ $< -ldl
 
+# Another host, for the program that it is preloaded into.
+$(B)/tests/proof_stale.so: tests/proof/stale_host.c
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -fPIC -shared $(CFLAGS) \
+	    -o $@ $< -ldl
+
+# Proof: power loss.  A recorder in the daemon; what may be left, and recovery.
+$(B)/tests/proof_power.so: tests/proof/power_record.c tests/proof/power.h
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -fPIC -shared $(CFLAGS) \
+	    -o $@ $< -ldl
+
+$(B)/tests/proof_power: $(B)/tests/proof/power.o \
+                        $(patsubst %,$(B)/%.o,$(need_publish))
+	$(call say,LD)
+	$(Q)$(CC) $(ldflags) -o $@ $^ $(LDLIBS)
+
 # Pool files that tests command, without a daemon.
 $(B)/tests/mkpool: $(B)/tests/mkpool.o $(B)/tests/unit/mkfile.o \
                    $(B)/libmcshm.a
 	$(call say,LD)
 	$(Q)$(CC) $(ldflags) -o $@ $^ $(LDLIBS)
 
+# Proof: hostile files.  The library maps between guards (tests/proof/guarded.c).
+hostile   := $(addprefix tests/proof/,hostile_read hostile_dump guarded) \
+             tests/unit/mkfile $(dump) libmcshm/dump_show checkerd/address \
+             $(library:%=libmcshm/%)
+hostile_o := $(addprefix $(B)/,$(addsuffix .o,$(hostile) \
+             tests/proof/hostile $(addprefix tests/proof/hostile_,file \
+             field attach node live) checkerd/publish checkerd/publish_file \
+             checkerd/publish_image checkerd/servers checkerd/verdict))
+guarded   := -Wl,--wrap=mmap -Wl,--wrap=munmap
+$(B)/tests/proof_hostile: $(hostile_o)
+	$(call say,LD)
+	$(Q)$(CC) $(ldflags) $(guarded) -o $@ $^ -ljansson $(LDLIBS)
+
+# Proof: a writer stepped through, instruction by instruction.  Bound at start
+# (-z now), so that no step is the dynamic linker's.
+machine   := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+step      := $(addprefix tests/proof/step,_scene _trace _walk _watch _yard \
+             _machine_$(if $(wildcard tests/proof/step_machine_$(machine).c),$\
+             $(machine),other)) tests/proof/step
+$(B)/tests/proof_step: $(patsubst %,$(B)/%.o,$(step) $(need_publish))
+	$(call say,LD)
+	$(Q)$(CC) $(ldflags) -Wl,-z,now -o $@ $^ $(LDLIBS)
+
+# Proof: readers against a writer that never rests.
+hammer_o  := $(addprefix $(B)/,$(addsuffix .o,tests/proof/hammer \
+             $(addprefix tests/proof/hammer_,fact write read) \
+             $(need_publish)))
+$(B)/tests/proof_hammer: $(hammer_o)
+	$(call say,LD)
+	$(Q)$(CC) $(ldflags) -o $@ $^ $(LDLIBS)
+
+# Fuzzing, with clang's libFuzzer, in a build of its own (make fuzz-build).
+FUZZ_CC   ?= clang-14
+fuzz_b    := $(B)/san-fuzz
+fuzzers   := address mcproto conf file live dump
+fuzz_file    := tests/fuzz/fuzz_input $(hostile)
+need_fuzz_address := checkerd/address
+need_fuzz_mcproto := checkerd/mcproto
+need_fuzz_conf    := $(need_conf)
+need_fuzz_file    := $(fuzz_file)
+need_fuzz_live    := $(fuzz_file)
+need_fuzz_dump    := $(fuzz_file)
+fuzz_flags_file   := $(guarded) -ljansson
+fuzz_flags_live   := $(guarded) -ljansson
+fuzz_flags_dump   := $(guarded) -ljansson
+fuzz_flags_conf   := -linih
+
+$(B)/tests/fuzz/fuzz_live.o: tests/fuzz/fuzz_file.c | $(B)/.deps
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(cppflags) $(cflags) -DFUZZ_LIVE -c -o $@ $<
+
+# What tests/proof/hammer.sh, tests/proof/hostile.sh and tests/fuzz/run need.
+hostile-build: $(B)/tests/proof_hammer $(B)/tests/proof_hostile fuzz-build
+	+@$(MAKE) --no-print-directory SAN=address,undefined B=$(asan_b) \
+	    $(asan_b)/tests/proof_hostile $(asan_b)/mc-shmdump
+	+@$(MAKE) --no-print-directory SAN=thread B=$(tsan_b) \
+	    $(tsan_b)/tests/proof_hammer
+
+fuzz-build:
+	+@$(MAKE) --no-print-directory CC='$(FUZZ_CC)' B=$(fuzz_b) \
+	    SAN=fuzzer-no-link,address,undefined \
+	    $(fuzzers:%=$(fuzz_b)/tests/fuzz_%)
+
 .SECONDEXPANSION:
 need_o = $(addprefix $(B)/,$(addsuffix .o,$(need_$*)))
 $(B)/tests/test_%: $(B)/tests/unit/test_%.o $$(need_o)
 	$(call say,LD)
 	$(Q)$(CC) $(ldflags) -o $@ $^ -lcmocka $(libs_$*) -lm $(LDLIBS)
+
+$(B)/tests/fuzz_%: $(B)/tests/fuzz/fuzz_%.o \
+                   $$(addprefix $(B)/,$$(addsuffix .o,$$(need_fuzz_$$*)))
+	$(call say,LD)
+	$(Q)$(CC) $(ldflags) -fsanitize=fuzzer -o $@ $^ $(fuzz_flags_$*) -lm \
+	    $(LDLIBS)
 
 .PRECIOUS: $(B)/%.o
 
@@ -211,11 +303,11 @@ check:
 	@BUILD='$(abspath $(B))' SAN='$(SAN)' CC='$(CC)' CXX='$(CXX)' \
 	    PKG_CONFIG='$(PKG_CONFIG)' PYTHON='$(PYTHON)' \
 	    $(PYTHON) tests/check --pytest='$(PYTEST_ARGS)' \
-	    --only=tests/laws,tests/system \
+	    --only=tests/laws,tests/system$(if $(SAN),,$(comma)tests/proof) \
 	    $(tsan_t) $(asan_t) $(unit_t)
 
 check-build: all $(unit_t) $(helper:%=$(B)/tests/%) \
-             $(if $(SAN),,check-asan check-tsan)
+             $(if $(SAN),,check-asan check-tsan proof-build)
 
 check-asan:
 	+@$(MAKE) --no-print-directory SAN=address,undefined B=$(asan_b) $(asan_t)
@@ -233,6 +325,15 @@ bench:
 	+@$(MAKE) $(jobs) all
 	@BUILD='$(abspath $(B))' CC='$(CC)' SAN='$(SAN)' \
 	    PKG_CONFIG='$(PKG_CONFIG)' sh tests/bench/run
+
+proof-build: hostile-build $(B)/tests/proof_step $(B)/tests/proof_stale.so \
+             $(B)/tests/proof_power.so $(B)/tests/proof_power
+
+proof:
+	@$(deps) check
+	+@$(MAKE) $(jobs) check-build
+	@BUILD='$(abspath $(B))' CC='$(CC)' PYTHON='$(PYTHON)' \
+	    sh tests/proof/run --full $(PARTS)
 
 # Installing.  Manual pages and the unit name the paths of a Debian package;
 # here they get those of this installation.
@@ -302,6 +403,7 @@ help:
 	@echo 'make check-build  what pytest needs when it is run by hand'
 	@echo 'make demo         see it work: four memcacheds, one is killed'
 	@echo 'make bench        how fast it is, beside its peers'
+	@echo 'make proof        all proofs of docs/proof.md, long versions; PARTS=...'
 	@echo 'make deps         install all packages that building and tests need'
 	@echo 'make install      DESTDIR= prefix= libdir= sysconfdir= ...'
 	@echo 'make uninstall    with the same variables; leaves the ini'
@@ -311,6 +413,8 @@ help:
 	@echo 'CC, CFLAGS, CPPFLAGS, LDFLAGS, LDLIBS: yours, added to ours'
 	@echo 'WERROR=1: warnings are errors.  NO_DEPS=1: never run apt-get'
 
-.PHONY: all deps check check-build check-asan check-tsan demo bench install uninstall clean help FORCE
+.PHONY: all deps check check-build check-asan check-tsan proof-build hostile-build \
+        fuzz-build demo bench \
+        proof install uninstall clean help FORCE
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,23 @@
+/*
+ * fuzz_file.h - from a fuzzer's input to a pool file.
+ */
+#ifndef FUZZ_FILE_H
+#define FUZZ_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../unit/mkfile.h"
+
+/* Where this process keeps its file; its directory goes with the process. */
+const char *fuzz_file_path(void);
+/* A good file, by the first byte of the input. */
+void fuzz_file_base(struct mkfile *f, uint8_t ways);
+/* Make the changes to room bytes, word by word as others see them. */
+void fuzz_file_change(unsigned char *to, size_t room, const uint8_t *data,
+    size_t size);
+/* The input as a file; false: it is none. */
+bool fuzz_file_write(const char *path, const uint8_t *data, size_t size);
+
+#endif

@@ -1,0 +1,164 @@
+/*
+ * fuzz_input.c - from a fuzzer's input to a pool file.
+ */
+#include "fuzz_file.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {				/* bits of the first byte */
+	WAY_SUM = 1,		/* make the header's sum fit */
+	WAY_RAW = 2,		/* the input is the file */
+	WAY_SUMS = 4,		/* make the other sums fit, too */
+	WAY_MANY = 8,		/* more servers */
+	WAY_MIXED = 16		/* not all of them UP */
+};
+
+static char dir[64], path[96];
+
+static void
+clean_up(void)
+{
+	unlink(path);
+	rmdir(dir);
+}
+
+const char *
+fuzz_file_path(void)
+{
+	if (path[0] != 0)
+		return path;
+	strcpy(dir, "/dev/shm/fuzz.XXXXXX");
+	if (mkdtemp(dir) == NULL || chmod(dir, 0755) != 0) {
+		perror(dir);
+		abort();
+	}
+	snprintf(path, sizeof path, "%s/web.mcshm", dir);
+	atexit(clean_up);
+	return path;
+}
+
+void
+fuzz_file_base(struct mkfile *f, uint8_t ways)
+{
+	/* Made once: a fuzzer's time is for what comes after. */
+	static struct mkfile made[2][2];
+	const unsigned many = (ways & WAY_MANY) != 0;
+	const unsigned mixed = (ways & WAY_MIXED) != 0;
+	struct mkfile *m = &made[many][mixed];
+
+	if (m->p == NULL) {
+		mkfile_make(m, MCSHM_SCHEME_LIBMEMCACHED_MODULA, NULL,
+		    many ? 70 : 3);
+		/* The same for every process; the last bytes are in use. */
+		m->h->generation = (UINT64_C(1) << 40) + 1;
+		m->h->file_id[0] = m->h->file_id[1] = 1;
+		m->h->roster_id = MCSHM_ROSTER_EPOCH + 1;
+		mkfile_set(m, 1, mixed ? MCSHM_DOWN : MCSHM_UP, MCSHM_READY);
+		mkfile_set(m, 2, mixed ? MCSHM_HELD : MCSHM_UP,
+		    mixed ? MCSHM_DRAIN : MCSHM_READY);
+		mkfile_seal(m);
+	}
+	*f = *m;
+	f->p = malloc(m->size);
+	if (f->p == NULL)
+		abort();
+	memcpy(f->p, m->p, m->size);
+	f->h = (struct mcshm_header *)(void *)f->p;
+	f->h->heartbeat = mkfile_boottime();
+}
+
+void
+fuzz_file_change(unsigned char *to, size_t room, const uint8_t *data,
+    size_t size)
+{
+	while (size > 3) {
+		const size_t at = (data[0] | (size_t)data[1] << 8) * 8 % room;
+		size_t len = 1 + data[2] % 16;
+		uint64_t word[2];
+
+		data += 3;
+		size -= 3;
+		len = len < size ? len : size;
+		memcpy(word, to + at, 8);
+		word[1] = at + 16 <= room ? mcshm_load(to + at + 8) : 0;
+		memcpy(word, data, len);
+		mcshm_store(to + at, word[0]);
+		if (at + 16 <= room)
+			mcshm_store(to + at + 8, word[1]);
+		data += len;
+		size -= len;
+	}
+}
+
+static void
+fit_sums(struct mcshm_header *h, unsigned char *p, const struct mkfile *f)
+{
+	h->roster_sum = mcshm_sum(p + f->h->roster_off,
+	    (size_t)f->h->servers * f->h->roster_stride, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		unsigned char *section = p + f->h->section_off[i];
+
+		((struct mcshm_section *)(void *)section)->sum =
+		    mcshm_section_sum(section, f->h, h->file_id);
+	}
+}
+
+static bool
+put_file(const char *to, const void *p, size_t size)
+{
+	const int fd = open(to, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	const bool good = fd != -1 && write(fd, p, size) == (ssize_t)size;
+
+	if (fd != -1)
+		close(fd);
+	return good;
+}
+
+/* RETIRED costs mc-shmdump a tenth of a second; seldom is enough. */
+static void
+seldom_retired(unsigned char *p, uint8_t ways)
+{
+	uint64_t *g = (void *)(p + offsetof(struct mcshm_header, generation));
+
+	if (ways < 250)
+		*g &= ~MCSHM_RETIRED;
+}
+
+bool
+fuzz_file_write(const char *to, const uint8_t *data, size_t size)
+{
+	unsigned char *p;
+	struct mkfile f;
+	bool good = false;
+	size_t len;
+
+	if (size < 4)
+		return false;
+	fuzz_file_base(&f, data[0]);
+	len = data[0] & WAY_RAW ? size - 1 : f.size;
+	p = calloc(1, len < sizeof *f.h ? sizeof *f.h : len);
+	if (p != NULL) {
+		if (data[0] & WAY_RAW) {
+			memcpy(p, data + 1, len);
+		} else {
+			memcpy(p, f.p, len);
+			fuzz_file_change(p, len, data + 1, size - 1);
+			if (data[0] & WAY_SUMS)
+				fit_sums((void *)p, p, &f);
+		}
+		seldom_retired(p, data[0]);
+		if (data[0] & WAY_SUM)
+			((struct mcshm_header *)(void *)p)->header_sum =
+			    mcshm_header_sum((void *)p);
+		good = put_file(to, p, len);
+	}
+	free(p);
+	mkfile_free(&f);
+	return good;
+}

@@ -1,0 +1,71 @@
+/*
+ * hostile_field.c - every field of the header, and what to put there.
+ */
+#include "hostile_family.h"
+
+#include <string.h>
+
+#include "../unit/mkfile.h"
+
+#define FIELD(name) { #name, offsetof(struct mcshm_header, name), \
+	sizeof ((struct mcshm_header *)0)->name }
+
+static const struct hostile_field fields[] = {
+	FIELD(magic), FIELD(endian), FIELD(version), FIELD(incompat),
+	FIELD(compat), FIELD(file_id[0]), FIELD(file_id[1]), FIELD(file_size),
+	FIELD(header_size), FIELD(page_size), FIELD(scheme), FIELD(hash),
+	FIELD(servers), FIELD(words), FIELD(buckets), FIELD(bitmap_off),
+	FIELD(buckets_off), FIELD(section_off[0]), FIELD(section_off[1]),
+	FIELD(roster_id), FIELD(header_sum), FIELD(generation),
+	FIELD(heartbeat), FIELD(boot_id[0]), FIELD(boot_id[1]), FIELD(pid),
+	FIELD(pid_start), FIELD(epoch), FIELD(beats), FIELD(publishes),
+	FIELD(sync_errors), FIELD(sync_worst), FIELD(local_errors),
+	FIELD(tilts), FIELD(clean_exit), FIELD(config_loaded),
+	FIELD(stale_after), FIELD(dead), FIELD(failover_ttl),
+	FIELD(points_hash), FIELD(hash_flags), FIELD(hash_tag),
+	FIELD(roster_stride), FIELD(roster_off), FIELD(section_size),
+	FIELD(spare_off), FIELD(entries_off), FIELD(entry_stride),
+	FIELD(ring_points), FIELD(ring_off), FIELD(ring_index_off),
+	FIELD(ring_index_bits), FIELD(fixed_pad), FIELD(roster_sum),
+	FIELD(table_sum), FIELD(created),
+	{ "pool", offsetof(struct mcshm_header, pool), 8 },
+	{ "fixed_spare", offsetof(struct mcshm_header, fixed_spare), 8 },
+	{ "daemon_version", offsetof(struct mcshm_header, daemon_version), 8 },
+	{ "host", offsetof(struct mcshm_header, host), 8 },
+	{ "config", offsetof(struct mcshm_header, config), 8 },
+	{ "text_spare", offsetof(struct mcshm_header, text_spare), 8 },
+};
+
+int
+hostile_field(struct hostile_field *f, unsigned i)
+{
+	if (i >= sizeof fields / sizeof *fields)
+		return 0;
+	*f = fields[i];
+	return 1;
+}
+
+int
+hostile_value(uint64_t *v, uint64_t was, uint32_t size, unsigned i)
+{
+	const unsigned bits = size * 8;
+	const uint64_t max = UINT64_MAX >> (64 - bits);
+	const uint64_t values[] = { 0, 1, 2, 7, max, max - 1, max - 7,
+		max >> 1, (max >> 1) - 3, (max >> 1) + 1, max - 4095,
+		was + 1, was - 1, was + 8, was - 8, was + 4096, was - 4096,
+		was * 2, was / 2, was ^ 1, was ^ (max >> 1) ^ max,
+		UINT64_C(1) << 26, UINT64_C(1) << 24, 16384, 16385, 65536 };
+
+	if (i >= sizeof values / sizeof *values)
+		return 0;
+	*v = values[i] & max;
+	return 1;
+}
+
+void
+hostile_set(struct mkfile *f, const struct hostile_field *field, uint64_t v)
+{
+	memcpy(f->p + field->off, &v, field->size);
+	if (field->off != offsetof(struct mcshm_header, header_sum))
+		f->h->header_sum = mcshm_header_sum(f->h);
+}

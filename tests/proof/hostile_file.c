@@ -1,0 +1,592 @@
+/*
+ * hostile_file.c - pool files that are damaged, or made to do harm, as they lie
+ * there: cut short, a byte flipped, fields and words at their limits, other
+ * versions, very large ones.
+ *
+ * What must be refused, and what must be called damaged, is worked out here
+ * from mcshm(5), not from the code that decides it.
+ */
+#include "hostile_family.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "hostile.h"
+
+#define UNREADABLE 3			/* mc-shmdump's exit code */
+#define MODULA MCSHM_SCHEME_LIBMEMCACHED_MODULA
+#define MAGLEV MCSHM_SCHEME_MAGLEV
+
+/* A small file with something of everything in it. */
+static void
+small(struct mkfile *f)
+{
+	static const struct mkfile_server v[] = {
+		{ "", "10.9.0.1", MCSHM_KIND_IPV4, 11211, 1 },
+		{ "two", "cache2.example.net", MCSHM_KIND_NAME, 11211, 3 },
+		{ "", "/run/memcached.sock", MCSHM_KIND_UNIX, 0, 1 },
+		{ "four", "2001:db8::4", MCSHM_KIND_IPV6, 11211, 1 },
+	};
+
+	mkfile_make(f, MODULA, v, 4);
+	mkfile_set(f, 1, MCSHM_DOWN, MCSHM_READY);
+	mkfile_set(f, 3, MCSHM_HELD, MCSHM_READY);
+	snprintf(f->h->pool, sizeof f->h->pool, "web");
+	mkfile_seal(f);
+}
+
+/* A file that is there, changed in place between cases. */
+struct paper {
+	int fd;
+	uint64_t size;
+};
+
+static struct paper
+paper_lay(const struct mkfile *f, const char *path)
+{
+	mkfile_write(f, path, f->size);
+	return (struct paper){ open(path, O_RDWR | O_CLOEXEC), f->size };
+}
+
+static void
+paper_put(const struct paper *p, const void *from, size_t len, uint64_t off)
+{
+	must(pwrite(p->fd, from, len, (off_t)off) == (ssize_t)len, "pwrite");
+}
+
+/* Cut short ---------------------------------------------------------------- */
+
+void
+family_truncated(const struct hostile_plan *p)
+{
+	const uint32_t step = plan_of(p, 509, 1, 1);
+	const uint32_t dump = plan_of(p, 4, 13, 1);
+	struct mkfile f;
+	struct paper paper;
+
+	small(&f);
+	paper = paper_lay(&f, p->path);
+	for (uint64_t len = paper.size; len-- > 0;) {
+		if (len % step != 0)
+			continue;
+		hostile_case("cut to %u of %u bytes", (unsigned)len,
+		    (unsigned)paper.size);
+		must(ftruncate(paper.fd, (off_t)len) == 0, "ftruncate");
+		must(hostile_read(p->path, true) == MCSHM_EDAMAGED,
+		    "not refused as damaged");
+		if (len / step % dump == 0)
+			must(hostile_dump(p->path, VIEW_VERIFY) == UNREADABLE,
+			    "mc-shmdump reads it");
+	}
+	close(paper.fd);
+	mkfile_free(&f);
+}
+
+/* A byte flipped ----------------------------------------------------------- */
+
+static bool
+in(uint64_t off, uint64_t from, uint64_t len)
+{
+	return from <= off && off < from + len;
+}
+
+/* Under the header's sum, or that itself. */
+static bool
+in_header_sum(uint64_t off)
+{
+	return in(off, MCSHM_SUM_A_OFF, MCSHM_SUM_A_LEN + 8) ||
+	    in(off, MCSHM_SUM_B_OFF, MCSHM_SUM_B_LEN);
+}
+
+static bool
+in_other_sums(const struct mcshm_header *h, uint64_t off)
+{
+	return in(off, h->roster_off, h->servers * h->roster_stride) ||
+	    in(off, h->buckets_off, 2 * h->buckets) ||
+	    in(off, h->section_off[h->generation & 1],
+		h->entries_off + h->servers * h->entry_stride);
+}
+
+static void
+flip(const struct hostile_plan *p, const struct mkfile *f,
+    const struct paper *paper, uint64_t off, uint8_t mask, bool views)
+{
+	const bool damage = in_header_sum(off) || in_other_sums(f->h, off);
+	const uint8_t was = f->p[off], is = was ^ mask;
+	int err, code = UNREADABLE;
+
+	hostile_case("byte %u: %02x for %02x", (unsigned)off, is, was);
+	paper_put(paper, &is, 1, off);
+	err = hostile_read(p->path, true);
+	if (off == 12 || off == 13)		/* the version's minor half */
+		must(err == MCSHM_EDAMAGED, "open says %d", err);
+	else if (in(off, 12, 12))		/* major; incompat */
+		must(err == MCSHM_EVERSION, "open says %d", err);
+	else
+		must(err == (in_header_sum(off) ? MCSHM_EDAMAGED : 0),
+		    "open says %d", err);
+	if (views)
+		code = hostile_dump_all(p->path);
+	else if (damage)		/* a file that is shown takes longer */
+		code = hostile_dump(p->path, VIEW_VERIFY);
+	if (damage)
+		must(code == UNREADABLE, "mc-shmdump ends with %d", code);
+	paper_put(paper, &was, 1, off);
+}
+
+void
+family_flipped(const struct hostile_plan *p)
+{
+	static const uint8_t masks[] = { 0xff, 0x01, 0x80 };
+	const uint32_t step = plan_of(p, 61, 1, 1);
+	const uint32_t patterns = plan_of(p, 1, 1, 3);
+	const uint32_t views = plan_of(p, 7, 101, 3);
+	struct mkfile f;
+	struct paper paper;
+	uint32_t n = 0;
+
+	small(&f);
+	/* The active section is the first. */
+	f.h->generation &= ~UINT64_C(1);
+	mkfile_seal(&f);
+	paper = paper_lay(&f, p->path);
+	for (uint64_t off = 0; off < paper.size; off += step)
+		for (uint32_t i = 0; i < patterns; i++, n++) {
+			/* RETIRED costs mc-shmdump a tenth of a second. */
+			const uint8_t mask = masks[(n + i) % 3];
+
+			flip(p, &f, &paper, off, mask,
+			    n % views == 0);
+		}
+	close(paper.fd);
+	mkfile_free(&f);
+}
+
+/* Fields ------------------------------------------------------------------- */
+
+typedef unsigned __int128 wide;		/* where nothing can overflow */
+
+static bool
+lies(wide off, wide size, wide from, wide to)
+{
+	return from <= off && off + size <= to;
+}
+
+/* Everything that h names lies where it may, each at its own size. */
+static bool
+geometry_sound(const struct mcshm_header *h)
+{
+	const wide n = h->servers, to = h->file_size, size = h->section_size;
+	const wide a = h->section_off[0], b = h->section_off[1];
+
+	return n >= 1 && n <= MCSHM_MAX_SERVERS &&
+	    h->words == (h->servers + 63) / 64 && h->buckets >= 1 &&
+	    to <= MCSHM_MAX_FILE && sizeof *h <= h->header_size &&
+	    lies(h->roster_off, n * h->roster_stride, h->header_size, to) &&
+	    lies(h->buckets_off, (wide)2 * h->buckets, h->header_size, to) &&
+	    lies(a, size, h->header_size, to) &&
+	    lies(b, size, h->header_size, to) &&
+	    (a + size <= b || b + size <= a) && a % 4096 == 0 &&
+	    b % 4096 == 0 &&
+	    lies(h->bitmap_off, (wide)24 * h->words, 64, size) &&
+	    lies(h->entries_off, n * h->entry_stride, 0, size) &&
+	    h->entry_stride >= sizeof(struct mcshm_entry) &&
+	    h->roster_stride >= sizeof(struct mcshm_roster);
+}
+
+static int
+expected_error(const struct mcshm_header *h, uint64_t size)
+{
+	if (memcmp(h->magic, MCSHM_MAGIC_BYTES, 8) != 0 ||
+	    h->endian != MCSHM_ENDIAN)
+		return MCSHM_EDAMAGED;
+	if (h->version >> 16 != 1 || h->incompat != 0)
+		return MCSHM_EVERSION;
+	if (h->header_sum != mcshm_header_sum(h) || h->file_size > size ||
+	    !geometry_sound(h) || h->generation == 0)
+		return MCSHM_EDAMAGED;
+	return 0;
+}
+
+static void
+judge(const struct hostile_plan *p, const struct mkfile *f, uint64_t size,
+    bool views)
+{
+	const int want = expected_error(f->h, size);
+	const int got = hostile_read(p->path, true);
+	int code;
+
+	/* There may be more reasons than the geometry. */
+	if (want != 0)
+		must(got == want, "open says %d, not %d", got, want);
+	if (views)
+		code = hostile_dump_all(p->path);
+	else if (got != 0)		/* a file that is shown takes longer */
+		code = hostile_dump(p->path, VIEW_VERIFY);
+	else
+		return;
+	/* What clients refuse must not look well to those who look why. */
+	if (got != 0 && got != MCSHM_EVERSION)
+		must(code == UNREADABLE, "clients refuse it (%d), mc-shmdump "
+		    "shows it (%d)", got, code);
+}
+
+static uint64_t
+field_value(const struct mkfile *f, const struct hostile_field *field)
+{
+	uint64_t v = 0;
+
+	memcpy(&v, f->p + field->off, field->size);
+	return v;
+}
+
+static void
+fields_of(const struct hostile_plan *p, struct mkfile *f, const char *what)
+{
+	const struct mcshm_header was = *f->h;
+	const struct paper paper = paper_lay(f, p->path);
+	struct hostile_field field;
+	const uint32_t views = plan_of(p, 40, 20, 1);
+	const uint32_t step = plan_of(p, 3, 1, 1);
+	uint64_t v;
+	unsigned n = 0;
+
+	for (unsigned i = 0; hostile_field(&field, i); i++)
+		for (unsigned j = 0; hostile_value(&v, field_value(f, &field),
+			field.size, j); j += step) {
+			hostile_case("%s: %s = %#llx", what, field.name,
+			    (unsigned long long)v);
+			hostile_set(f, &field, v);
+			paper_put(&paper, f->h, sizeof *f->h, 0);
+			judge(p, f, paper.size, n++ % views == 0);
+			*f->h = was;
+		}
+	close(paper.fd);
+}
+
+static uint64_t
+next_random(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	return *state ^= *state << 17;
+}
+
+/* Several at once: one field makes up for another. */
+static void
+fields_together(const struct hostile_plan *p, struct mkfile *f)
+{
+	const struct mcshm_header was = *f->h;
+	const struct paper paper = paper_lay(f, p->path);
+	const uint32_t rounds = plan_of(p, 100, 3000, 200000);
+	uint64_t r = 88172645463325252;
+
+	for (uint32_t i = 0; i < rounds; i++) {
+		const unsigned n = 2 + next_random(&r) % 3;
+
+		hostile_case("fields together, round %u", i);
+		for (unsigned k = 0; k < n; k++) {
+			struct hostile_field field;
+			uint64_t v;
+
+			/* From file_size on: what the sum covers. */
+			while (!hostile_field(&field, next_random(&r) % 64) ||
+			    field.off < 48 ||
+			    field.off == offsetof(struct mcshm_header,
+				header_sum))
+				;
+			while (!hostile_value(&v, field_value(f, &field),
+				field.size, next_random(&r) % 32))
+				;
+			hostile_set(f, &field, v);
+		}
+		/* RETIRED costs mc-shmdump a tenth of a second. */
+		f->h->generation &= ~MCSHM_RETIRED;
+		paper_put(&paper, f->h, sizeof *f->h, 0);
+		judge(p, f, paper.size, i % 50 == 0);
+		*f->h = was;
+	}
+	close(paper.fd);
+}
+
+void
+family_fields(const struct hostile_plan *p)
+{
+	struct mkfile f;
+
+	small(&f);
+	fields_of(p, &f, "modula");
+	fields_together(p, &f);
+	mkfile_free(&f);
+	mkfile_make(&f, MAGLEV, NULL, 70);
+	fields_of(p, &f, "maglev");
+	mkfile_free(&f);
+}
+
+/* Words -------------------------------------------------------------------- */
+
+/* All sums as they should be, so that what is behind them is looked at. */
+static void
+make_believable(struct mkfile *f)
+{
+	struct mcshm_header *h = f->h;
+
+	h->roster_sum = mcshm_sum(f->p + h->roster_off,
+	    (size_t)h->servers * h->roster_stride, 0);
+	h->table_sum = mcshm_sum(f->p + h->buckets_off, 2 * (size_t)h->buckets,
+	    0);
+	for (unsigned i = 0; i < 2; i++) {
+		unsigned char *section = f->p + h->section_off[i];
+
+		((struct mcshm_section *)(void *)section)->sum =
+		    mcshm_section_sum(section, h, h->file_id);
+	}
+	h->header_sum = mcshm_header_sum(h);
+}
+
+/* Every bucket has a server. */
+static bool
+table_sound(const struct mkfile *f)
+{
+	const uint16_t *bucket = (const void *)(f->p + f->h->buckets_off);
+
+	for (uint32_t i = 0; i < f->h->buckets; i++)
+		if (bucket[i] >= f->h->servers)
+			return false;
+	return true;
+}
+
+static void
+words_in(const struct hostile_plan *p, struct mkfile *f, const char *what,
+    uint64_t from, uint64_t len)
+{
+	const uint32_t step = plan_of(p, 32, 8, 8);
+	const uint32_t some = plan_of(p, 7, 3, 1);
+	const struct paper paper = paper_lay(f, p->path);
+	unsigned n = 0;
+
+	for (uint64_t off = from; off + 8 <= from + len; off += step) {
+		uint64_t was, v;
+
+		memcpy(&was, f->p + off, 8);
+		for (unsigned j = n % some; hostile_value(&v, was, 8, j);
+		     j += some) {
+			hostile_case("%s: word %u = %#llx", what,
+			    (unsigned)(off - from), (unsigned long long)v);
+			memcpy(f->p + off, &v, 8);
+			make_believable(f);
+			paper_put(&paper, f->p, f->h->file_size, 0);
+			must(hostile_read(p->path, true) == 0, "not opened");
+			if (!table_sound(f))
+				must(hostile_dump(p->path, VIEW_VERIFY) ==
+				    UNREADABLE, "mc-shmdump believes it");
+			if (n++ % plan_of(p, 10, 40, 1) == 0)
+				hostile_dump_all(p->path);
+			memcpy(f->p + off, &was, 8);
+		}
+	}
+	make_believable(f);
+	close(paper.fd);
+}
+
+void
+family_words(const struct hostile_plan *p)
+{
+	struct mcshm_header *h;
+	struct mkfile f;
+
+	small(&f);
+	h = f.h;
+	words_in(p, &f, "roster", h->roster_off, h->roster_stride);
+	words_in(p, &f, "last of the roster",
+	    h->roster_off + (h->servers - 1) * h->roster_stride, 640);
+	words_in(p, &f, "table", h->buckets_off, 2 * h->buckets);
+	for (unsigned i = 0; i < 2; i++) {
+		const uint64_t at = h->section_off[h->generation & 1];
+
+		words_in(p, &f, "head", at, 64 + 24 * h->words);
+		words_in(p, &f, "entry", at + h->entries_off, 480);
+		words_in(p, &f, "last entry", at + h->entries_off +
+		    (h->servers - 1) * h->entry_stride, 480);
+		h->generation ^= 1;
+	}
+	mkfile_free(&f);
+}
+
+/* Versions ----------------------------------------------------------------- */
+
+static void
+one_version(const struct hostile_plan *p, struct mkfile *f, const char *what,
+    int want)
+{
+	const struct paper paper = paper_lay(f, p->path);
+	int got, code;
+
+	hostile_case("%s", what);
+	got = hostile_read(p->path, true);
+	must(got == want, "open says %d, not %d", got, want);
+	code = hostile_dump_all(p->path);
+	must((code == UNREADABLE) == (want != 0), "mc-shmdump ends with %d",
+	    code);
+	close(paper.fd);
+}
+
+static void
+swap(unsigned char *p, unsigned size)
+{
+	for (unsigned i = 0; i < size / 2; i++) {
+		const unsigned char c = p[i];
+
+		p[i] = p[size - 1 - i];
+		p[size - 1 - i] = c;
+	}
+}
+
+/* As a machine of the other byte order has it. */
+static void
+other_endian(struct mkfile *f)
+{
+	struct hostile_field field;
+
+	for (unsigned i = 1; hostile_field(&field, i); i++)
+		swap(f->p + field.off, field.size);
+}
+
+/* All of the file is another, but what stands there in every version. */
+static void
+far_future(struct mkfile *f)
+{
+	for (uint64_t i = 16; i < f->size; i++)
+		if (!in(i, offsetof(struct mcshm_header, generation), 8))
+			f->p[i] = (unsigned char)(i * 131 + 7);
+	f->h->version = 2u << 16;
+}
+
+static void
+bits(const struct hostile_plan *p, struct mkfile *f, uint64_t *word,
+    const char *name, int want)
+{
+	for (unsigned i = 0; i < 64; i++) {
+		char what[64];
+
+		snprintf(what, sizeof what, "%s bit %u", name, i);
+		*word = UINT64_C(1) << i;
+		f->h->header_sum = mcshm_header_sum(f->h);
+		one_version(p, f, what, want);
+	}
+	*word = 0;
+}
+
+void
+family_versions(const struct hostile_plan *p)
+{
+	static const struct {
+		uint32_t version;
+		int want;
+	} versions[] = { { 0, MCSHM_EVERSION }, { 1, MCSHM_EVERSION },
+		{ 0xffff, MCSHM_EVERSION }, { 0x10000, 0 }, { 0x10001, 0 },
+		{ 0x1ffff, 0 }, { 0x20000, MCSHM_EVERSION },
+		{ 0xffff0000, MCSHM_EVERSION }, { UINT32_MAX, MCSHM_EVERSION } };
+	struct mkfile f;
+
+	small(&f);
+	for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
+		char what[64];
+
+		snprintf(what, sizeof what, "version %x", versions[i].version);
+		f.h->version = versions[i].version;
+		f.h->header_sum = mcshm_header_sum(f.h);
+		one_version(p, &f, what, versions[i].want);
+	}
+	f.h->version = MCSHM_FORMAT_VERSION;
+	bits(p, &f, &f.h->incompat, "incompat", MCSHM_EVERSION);
+	bits(p, &f, &f.h->compat, "compat", 0);
+	other_endian(&f);
+	one_version(p, &f, "other byte order", MCSHM_EDAMAGED);
+	mkfile_free(&f);
+	small(&f);
+	far_future(&f);
+	one_version(p, &f, "far future", MCSHM_EVERSION);
+	mkfile_free(&f);
+}
+
+/* Large -------------------------------------------------------------------- */
+
+/* A small file's content at the head of a hole of so many bytes. */
+static void
+hole(const struct hostile_plan *p, struct mkfile *f, uint64_t size,
+    uint64_t file_size, int want)
+{
+	const struct paper paper = paper_lay(f, p->path);
+	int got;
+
+	hostile_case("%llu bytes, %llu by the header", (unsigned long long)size,
+	    (unsigned long long)file_size);
+	f->h->file_size = file_size;
+	f->h->header_sum = mcshm_header_sum(f->h);
+	paper_put(&paper, f->h, sizeof *f->h, 0);
+	must(ftruncate(paper.fd, (off_t)size) == 0, "no sparse file of %llu "
+	    "bytes: not on this file system", (unsigned long long)size);
+	got = hostile_read(p->path, true);
+	must(got == want, "open says %d, not %d", got, want);
+	must((hostile_dump_all(p->path) == UNREADABLE) == (want != 0),
+	    "mc-shmdump disagrees");
+	f->h->file_size = paper.size;
+	close(paper.fd);
+}
+
+static void
+most_servers(const struct hostile_plan *p, uint32_t scheme)
+{
+	const uint32_t rounds = plan_of(p, 1, 4, 2000);
+	uint64_t r = 2463534242;
+	struct paper paper;
+	struct mkfile f;
+
+	hostile_case("%u servers", MCSHM_MAX_SERVERS);
+	mkfile_make(&f, scheme, NULL, MCSHM_MAX_SERVERS);
+	paper = paper_lay(&f, p->path);
+	must(hostile_read(p->path, true) == 0, "not opened");
+	if (p->depth != DEPTH_REDUCED)
+		must(hostile_dump_all(p->path) != UNREADABLE, "not shown");
+	for (uint32_t i = 0; i < rounds; i++) {
+		const uint64_t off = f.h->header_size + next_random(&r) %
+		    (f.h->file_size - f.h->header_size);
+		const uint8_t wrong = f.p[off] ^ (uint8_t)(1 + i % 255);
+
+		hostile_case("%u servers, byte %llu", MCSHM_MAX_SERVERS,
+		    (unsigned long long)off);
+		paper_put(&paper, &wrong, 1, off);
+		must(hostile_read(p->path, true) == 0, "not opened");
+		paper_put(&paper, &f.p[off], 1, off);
+	}
+	close(paper.fd);
+	mkfile_free(&f);
+}
+
+void
+family_large(const struct hostile_plan *p)
+{
+	struct mkfile f;
+	uint64_t size;
+
+	small(&f);
+	size = f.h->file_size;
+	hole(p, &f, size + 1, size, 0);
+	hole(p, &f, MCSHM_MAX_FILE, MCSHM_MAX_FILE, 0);
+	hole(p, &f, MCSHM_MAX_FILE + 1, MCSHM_MAX_FILE, 0);
+	hole(p, &f, MCSHM_MAX_FILE + 4096, MCSHM_MAX_FILE + 4096,
+	    MCSHM_EDAMAGED);
+	hole(p, &f, UINT64_C(1) << 40, size, 0);
+	hole(p, &f, UINT64_C(1) << 40, UINT64_C(1) << 40, MCSHM_EDAMAGED);
+	hole(p, &f, size, UINT64_C(1) << 63, MCSHM_EDAMAGED);
+	mkfile_free(&f);
+	most_servers(p, MODULA);
+	if (p->depth != DEPTH_REDUCED)
+		most_servers(p, MAGLEV);
+}
