@@ -144,7 +144,7 @@ MUTANTS = [
      "if (unlikely(slot >= LOAD(servers)))", "if (unlikely(slot > 70000))",
      unit("reader", "test_mad_table")),
     ("the guard of whoever follows", "libmcshm/follow.c",
-     re.compile(r"\tif \(who == me\)\n\t\treturn false;\n"), "",
+     "\tif (who == me || (who != 0 && m->wipes))\n\t\treturn false;\n", "",
      unit("reader", "test_guard")),
     ("the boot id", "libmcshm/follow.c",
      "\tif (reader_is_rebooted(m))\n\t\treturn true;\n", "",
