@@ -18,7 +18,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static char dir[64], ini[80], dumped[80], more[80];
+static char dir[200], ini[216], dumped[216], more[216];
 
 static void
 must(bool ok, const char *what)
@@ -52,10 +52,12 @@ settle(void)
 {
 	static const char text[] =
 	    "server = m1 10.8.8.8:1\nserver = 10.8.8.9:1 weight=7\n";
+	const char *tmp = getenv("TMPDIR");
 
 	if (dir[0] != 0)
 		return;
-	strcpy(dir, "/dev/shm/fuzz.XXXXXX");
+	snprintf(dir, sizeof dir, "%s/fuzz.XXXXXX",
+	    tmp != NULL ? tmp : "/dev/shm");
 	must(mkdtemp(dir) != NULL, "no directory");
 	snprintf(ini, sizeof ini, "%s/a.ini", dir);
 	snprintf(dumped, sizeof dumped, "%s/dump.ini", dir);

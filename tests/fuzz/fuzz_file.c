@@ -44,8 +44,8 @@ live(void *arg)
 	while (!v->over) {
 		fuzz_file_change(v->map, v->room, v->data, v->size);
 		for (size_t i = 0; i < v->room; i += 8)
-			mcshm_store(v->map + i, *(const uint64_t *)(const void *)
-			    (v->whole->p + i));
+			mcshm_store(v->map + i,
+			    mcshm_load(v->whole->p + i));
 	}
 	return NULL;
 }
@@ -61,6 +61,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size < 5)
 		return 0;
+	hostile_case("from the fuzzer, while it changes");
 	fuzz_file_base(&f, data[0]);
 	mkfile_create(&f, path);
 	v.map = f.map;

@@ -19,7 +19,7 @@ enum {				/* bits of the first byte */
 	WAY_MIXED = 16		/* not all of them UP */
 };
 
-static char dir[64], path[96];
+static char dir[200], path[232];
 
 static void
 clean_up(void)
@@ -31,9 +31,12 @@ clean_up(void)
 const char *
 fuzz_file_path(void)
 {
+	const char *tmp = getenv("TMPDIR");
+
 	if (path[0] != 0)
 		return path;
-	strcpy(dir, "/dev/shm/fuzz.XXXXXX");
+	snprintf(dir, sizeof dir, "%s/fuzz.XXXXXX",
+	    tmp != NULL ? tmp : "/dev/shm");
 	if (mkdtemp(dir) == NULL || chmod(dir, 0755) != 0) {
 		perror(dir);
 		abort();

@@ -34,7 +34,7 @@ struct board {
 					 * on to */
 	_Atomic uint64_t forks, held;	/* children; with the guard held */
 	_Atomic uint64_t skew;		/* ns that some clocks are ahead */
-	_Atomic uint64_t reached;	/* readers on the newest orphan's heir */
+	_Atomic uint64_t reached;	/* readers on the last orphan's heir */
 	_Atomic uint64_t heir;		/* its file: roster id without epoch */
 	/* Of the last files, by the writer: who they are. */
 	struct {
@@ -107,7 +107,7 @@ enum reader_kind {
 	READER_THREADS,			/* four threads on one handle */
 	READER_LIMITED,			/* in no more memory than at first */
 	READER_FORKS,			/* children that go on by themselves */
-	READER_ORPHAN			/* only picks, until it is on the heir */
+	READER_ORPHAN			/* picks only, until on the heir */
 };
 
 /* Until the phase is over. */

@@ -491,7 +491,8 @@ family_versions(const struct hostile_plan *p)
 	} versions[] = { { 0, MCSHM_EVERSION }, { 1, MCSHM_EVERSION },
 		{ 0xffff, MCSHM_EVERSION }, { 0x10000, 0 }, { 0x10001, 0 },
 		{ 0x1ffff, 0 }, { 0x20000, MCSHM_EVERSION },
-		{ 0xffff0000, MCSHM_EVERSION }, { UINT32_MAX, MCSHM_EVERSION } };
+		{ 0xffff0000, MCSHM_EVERSION },
+		{ UINT32_MAX, MCSHM_EVERSION } };
 	struct mkfile f;
 
 	small(&f);
