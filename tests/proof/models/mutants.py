@@ -93,6 +93,14 @@ CACHE_MUTANTS = {
         setting(read_ok=returned("1")),
 }
 
+DUMP_MUTANTS = {
+    "mc-shmdump: no fence behind its first look":
+        setting(dump=lambda s: [x for i, x in enumerate(s) if i != 1]),
+    "mc-shmdump: no fence before its second look":
+        setting(dump=lambda s: [x for i, x in enumerate(s) if i != 4]),
+    "mc-shmdump: no second look": setting(dump=lambda s: s[:4]),
+}
+
 
 # Those of spin: name, change, flags, the scene that must catch it.
 

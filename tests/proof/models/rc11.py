@@ -19,7 +19,7 @@ which can happen at any time after the exchange; what is read at one word says
 nothing about the switches of others, but by the same acquire rules.  That is
 weaker than any machine's page tables.
 
-    rc11.py [--full] [--source DIR]
+    rc11.py [--full] [--only-source] [--source DIR]
 """
 import argparse
 import collections
@@ -31,7 +31,7 @@ import re
 import sys
 import time
 
-from mutants import CACHE_MUTANTS, MUTANTS
+from mutants import CACHE_MUTANTS, DUMP_MUTANTS, MUTANTS
 from source import NotUnderstood, Protocol, acquires, releases
 
 MASK = (1 << 64) - 1
@@ -395,6 +395,27 @@ def picker(protocol, guard, tries):
     return prog.steps
 
 
+def dumper(protocol):
+    """A thread that copies the active section as mc-shmdump does, from a file
+    that it has opened."""
+    p, prog = protocol, Program(protocol)
+    prog.add("map", "opened", "generation", "acquire")
+    prog.add("need", "opened != 0")
+    for s in p.dump:
+        if s == "look":
+            prog.add("map", "g", "generation", "relaxed")
+        elif s == "again":
+            prog.add("map", "again", "generation", "relaxed")
+            prog.add("need", "again == g")
+        elif s in ("first", "second"):
+            prog.add("map", s, s, "relaxed", "g & 1")
+        else:
+            prog.add("fence", s.order)
+    prog.add("accept")
+    prog.close(0)
+    return prog.steps
+
+
 # One state of the search: which thread is at which step, with which registers
 # and views; the cache's messages, which are the only ones still to come; and
 # the count of what was accepted last.
@@ -580,6 +601,8 @@ def runs(p, full):
                    helpless(p), THREE, [reader(p, name, 3)])
             yield (f"{name}, files replaced by each of three", p, CHANGES,
                    [reader(p, name, 2)])
+    yield ("mc-shmdump, killed writers, no help from the lock", helpless(p),
+           THREE if full else PLAIN, [dumper(p)])
     for guard in ("native", "generation"):
         for scripts in [CHANGE, PLAIN] if full else [["PXP"]]:
             yield (f"pick by the cache ({guard}), filled twice", p, scripts,
@@ -591,11 +614,17 @@ def runs(p, full):
 
 # Mutants ----------------------------------------------------------------------
 
+EVERY_MUTANT = {**MUTANTS, **CACHE_MUTANTS, **DUMP_MUTANTS}
+
+
 def attempts(p, name):
     """The runs that may catch a mutant, cheapest first."""
     if name in CACHE_MUTANTS:
         for guard in ("native", "generation"):
             yield p, ["PXP"], [filler(p), filler(p), picker(p, guard, 1)]
+        return
+    if name in DUMP_MUTANTS:
+        yield helpless(p), PLAIN, [dumper(p)]
         return
     for scripts in (["PPP"], ["PXP"], PLAIN, CHANGE):
         for reads in (1, 2):
@@ -630,7 +659,7 @@ def prove(protocol, full, i):
 
 
 def try_mutant(protocol, name):
-    how = caught(protocol, name, {**MUTANTS, **CACHE_MUTANTS}[name])
+    how = caught(protocol, name, EVERY_MUTANT[name])
     if how:
         return True, f"rc11: mutant caught: {name}: {how}"
     return False, f"rc11: FAILED: mutant survives: {name}"
@@ -639,6 +668,8 @@ def try_mutant(protocol, name):
 def main():
     a = argparse.ArgumentParser()
     a.add_argument("--full", action="store_true")
+    a.add_argument("--only-source", action="store_true",
+                   help="no mutants of its own")
     a.add_argument("--source",
                    default=pathlib.Path(__file__).resolve().parents[3])
     args = a.parse_args()
@@ -652,7 +683,7 @@ def main():
         jobs = [pool.submit(prove, protocol, args.full, i)
                 for i, _ in enumerate(runs(protocol, args.full))]
         jobs += [pool.submit(try_mutant, protocol, name)
-                 for name in (*MUTANTS, *CACHE_MUTANTS)]
+                 for name in EVERY_MUTANT if not args.only_source]
         for job in jobs:
             ok, line = job.result()
             good = good and ok

@@ -182,6 +182,7 @@ HEADER = "include/mcshm_format.h"
 FILE = "checkerd/publish_file.c"
 PUBLISH = "checkerd/publish.c"
 PICK = "libmcshm/pick.c"
+DUMP = "libmcshm/dump_file.c"
 
 # All functions that read the file strictly, and what each step of one loads:
 # fixed parts, the first and the second word of the active section.
@@ -222,6 +223,7 @@ class Protocol:
         self.writer(s)
         self.readers = {name: self.reader(s, name) for name in READERS}
         self.cache(s)
+        self.dump = self.dump_steps(s)
 
     @staticmethod
     def bit(s):
@@ -287,6 +289,22 @@ class Protocol:
             found += steps[m.group(1)]
         return found
 
+    @staticmethod
+    def dump_steps(s):
+        """mc-shmdump's: pread(2), which orders nothing, and fences."""
+        known = {"read_publisher": ["look"], "read_generation": ["again"],
+                 "read_all": ["first", "second"]}
+        found = []
+        for name, args in s.calls(DUMP, "read_active",
+                                  ["atomic_thread_fence", *known]):
+            found += known.get(name) or [Op("fence", order=order_of(args[0]))]
+        if [f for f in found if not isinstance(f, Op)] != \
+                ["look", "first", "second", "again"] or not re.search(
+                    r"if \(g == f->h.generation\)\s*return 0;",
+                    s.body(DUMP, "read_active")):
+            raise NotUnderstood(f"{DUMP}: read_active does {found}")
+        return found
+
     def cache(self, s):
         """What pick remembers of a generation (libmcshm/reader.h)."""
         text = s.text(PICK)
@@ -328,7 +346,8 @@ class Protocol:
         found = [(known[name], order_of(args[-1])
                   if args[-1].startswith("memory_order") else None)
                  for name, args in s.calls(PICK, "cache_fill", list(known))]
-        if sorted(n for n, _ in found) != sorted(known.values()):
+        # All but the other look, without which we would not be right.
+        if sorted({n for n, _ in found} | {"ok"}) != sorted(known.values()):
             raise NotUnderstood(f"{PICK}: cache_fill does {found}")
         return found
 

@@ -4,7 +4,7 @@ Makes protocol.pml from the C files (source.py), and for each scene and each
 mutant a checker of its own from mcshm.pml; runs as many at a time as there are
 processors.  All states of a scene must be good, each mutant must be caught.
 
-    spin.py [--full] [--source DIR] --work DIR
+    spin.py [--full] [--only-source] [--source DIR] --work DIR
 """
 import argparse
 import collections
@@ -240,6 +240,8 @@ def mutant_line(p, mutant, work):
 def main():
     a = argparse.ArgumentParser()
     a.add_argument("--full", action="store_true")
+    a.add_argument("--only-source", action="store_true",
+                   help="no mutants of its own")
     a.add_argument("--source", default=HERE.parents[2])
     a.add_argument("--work", type=pathlib.Path, required=True)
     args = a.parse_args()
@@ -250,7 +252,8 @@ def main():
         return 1
     scenes = FULL if args.full else QUICK
     wanted = [m for m in SPIN_MUTANTS
-              if args.full or m[0] in SPIN_QUICK or m[0] not in MUTANTS]
+              if not args.only_source and
+              (args.full or m[0] in SPIN_QUICK or m[0] not in MUTANTS)]
     good = True
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         jobs = [pool.submit(scene_line, p, s, args.work) for s in scenes] + \
