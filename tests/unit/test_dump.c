@@ -39,8 +39,11 @@ static int
 nest_open(void **state)
 {
 	struct nest *n = calloc(1, sizeof *n);
+	const char *tmp = getenv("MC_TEST_TMP");
 
-	strcpy(n->dir, "/tmp/test_dump.XXXXXX");
+	assert_non_null(n);
+	snprintf(n->dir, sizeof n->dir, "%s/test_dump.XXXXXX",
+	    tmp != NULL ? tmp : "/tmp");
 	assert_non_null(mkdtemp(n->dir));
 	snprintf(n->path, sizeof n->path, "%s/web.mcshm", n->dir);
 	*state = n;
@@ -1123,7 +1126,7 @@ test_clients(void **state)
 	nest_close)
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ages),
@@ -1161,5 +1164,7 @@ main(void)
 		IN_NEST(test_clients),
 	};
 
+	if (argc > 1)			/* one test, by its name */
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

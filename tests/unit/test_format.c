@@ -261,7 +261,7 @@ test_generation(void **state)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_header),
@@ -272,5 +272,7 @@ main(void)
 		cmocka_unit_test(test_generation),
 	};
 
+	if (argc > 1)			/* one test, by its name */
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,8 +84,11 @@ nap(void)
 static int
 setup(void **state)
 {
+	const char *tmp = getenv("MC_TEST_TMP");
+
 	(void)state;
-	strcpy(dir, "/tmp/test_publish.XXXXXX");
+	snprintf(dir, sizeof dir, "%s/test_publish.XXXXXX",
+	    tmp != NULL ? tmp : "/tmp");
 	if (mkdtemp(dir) == NULL || chmod(dir, 0755) == -1)
 		return -1;
 	snprintf(path, sizeof path, "%s/web.mcshm", dir);
@@ -1169,7 +1172,7 @@ test_hurry(void **state)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
@@ -1203,5 +1206,7 @@ main(void)
 		T(test_hurry),
 	};
 
+	if (argc > 1)			/* one test, by its name */
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests_name("publish", tests, NULL, NULL);
 }

@@ -140,8 +140,11 @@ status(void)
 static int
 setup(void **state)
 {
+	const char *tmp = getenv("MC_TEST_TMP");
+
 	(void)state;
-	strcpy(dir, "/tmp/test_reader.XXXXXX");
+	snprintf(dir, sizeof dir, "%s/test_reader.XXXXXX",
+	    tmp != NULL ? tmp : "/tmp");
 	assert_non_null(mkdtemp(dir));
 	chmod(dir, 0755);
 	snprintf(path, sizeof path, "%s/web.mcshm", dir);
@@ -1802,7 +1805,7 @@ test_names(void **state)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
@@ -1848,5 +1851,7 @@ main(void)
 		TEST(test_names),
 	};
 
+	if (argc > 1)			/* one test, by its name */
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
