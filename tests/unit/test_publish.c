@@ -56,6 +56,29 @@ msync(void *at, size_t len, int flags)
 	return (int)syscall(SYS_msync, at, len, flags);
 }
 
+/*
+ * The writer's renameat2(2): where there is a gate, each says that it is there
+ * and waits until all may pass.
+ */
+static struct gate {
+	int say, wait;
+} gate = { -1, -1 };
+
+int
+renameat2(int from_dir, const char *from, int to_dir, const char *to,
+    unsigned flags)
+{
+	char c = 'g';
+
+	if (gate.say != -1) {
+		if (write(gate.say, &c, 1) != 1 ||
+		    read(gate.wait, &c, 1) != 0)
+			_exit(1);
+		gate.say = -1;		/* once */
+	}
+	return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+}
+
 static struct publish_time
 now(void)
 {
@@ -561,51 +584,123 @@ test_second_daemon(void **state)
 	servers_free(&r.servers);
 }
 
-static int
+/*
+ * Several that start at once.  Each has a say: 'g' at the gate, if there is
+ * one, then 'w': has the file, 'l': another has it, or '?'.  None ends before
+ * all have said it.
+ */
+#define STARTERS 4
+
+struct start {
+	int said[2], gate[2], end[2];
+	pid_t pid[STARTERS];
+};
+
+static char
 open_in_child(void)
 {
 	struct publish_roster r = roster(0, 3, false);
 	struct publish_trouble t;
 	struct publish *p;
-	char c;
 
-	if (publish_open(&p, path, &r, &about, now(), &t) != 0)
-		return t.error == EWOULDBLOCK ? 1 : 2;
-	/* Hold it until the parent has seen who lost. */
-	return read(0, &c, 1) == 0 ? 0 : 3;
+	if (publish_open(&p, path, &r, &about, now(), &t) == 0)
+		return 'w';
+	return t.error == EWOULDBLOCK ? 'l' : '?';
 }
 
-/* However many start at once on a path without a file: one has it. */
+static void
+starter(const struct start *s, bool gated)
+{
+	char c;
+
+	alarm(30);		/* whatever it meets, the others are heard */
+	close(s->gate[1]);
+	close(s->end[1]);
+	if (gated)
+		gate = (struct gate){ s->said[1], s->gate[0] };
+	c = open_in_child();
+	if (write(s->said[1], &c, 1) != 1)
+		_exit(1);
+	/* So that the end of one that dies is heard. */
+	close(s->said[1]);
+	_exit(read(s->end[0], &c, 1) == 0 ? 0 : 1);
+}
+
+static void
+start_together(struct start *s, bool gated)
+{
+	assert_int_equal(pipe2(s->said, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(s->gate, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(s->end, O_CLOEXEC), 0);
+	for (int i = 0; i < STARTERS; i++) {
+		s->pid[i] = fork();
+		assert_true(s->pid[i] >= 0);
+		if (s->pid[i] == 0)
+			starter(s, gated);
+	}
+	close(s->said[1]);
+	close(s->gate[0]);
+	close(s->end[0]);
+}
+
+struct says {
+	int ready, won, lost;
+};
+
+/* The next n. */
+static struct says
+hear(const struct start *s, int n)
+{
+	struct says says = { 0 };
+	char c;
+
+	while (n-- > 0 && read(s->said[0], &c, 1) == 1) {
+		says.ready += c == 'g';
+		says.won += c == 'w';
+		says.lost += c == 'l';
+	}
+	return says;
+}
+
+static void
+one_has_it(bool gated)
+{
+	struct says at_gate = { 0 }, says;
+	struct start s;
+
+	unlink(path);
+	start_together(&s, gated);
+	if (gated)
+		at_gate = hear(&s, STARTERS);
+	close(s.gate[1]);
+	says = hear(&s, STARTERS);
+	close(s.end[1]);
+	close(s.said[0]);
+	for (int i = 0; i < STARTERS; i++)
+		assert_int_equal(waitpid(s.pid[i], NULL, 0), s.pid[i]);
+	if (says.won != 1 || says.lost != STARTERS - 1)
+		fail_msg("%d of %d daemons have the file, %d know that they "
+		    "have not", says.won, STARTERS, says.lost);
+	assert_int_equal(at_gate.ready, gated ? STARTERS : 0);
+	assert_int_equal(files(), 1);
+}
+
+/* However many start at once on a path without a file: one has it, the others
+ * are told so. */
 static void
 test_started_together(void **state)
 {
 	(void)state;
-	for (int round = 0; round < 5; round++) {
-		int won = 0, lost = 0, hold[2], st;
-		pid_t pid[4];
+	for (int round = 0; round < 5; round++)
+		one_has_it(false);
+}
 
-		unlink(path);
-		assert_int_equal(pipe2(hold, O_CLOEXEC), 0);
-		for (int i = 0; i < 4; i++) {
-			pid[i] = fork();
-			if (pid[i] == 0) {
-				dup2(hold[0], 0);
-				close(hold[1]);
-				_exit(open_in_child());
-			}
-		}
-		for (int i = 0; i < 3; i++) {	/* the losers end by themselves */
-			assert_true(wait(&st) > 0);
-			lost += WEXITSTATUS(st) == 1;
-		}
-		close(hold[1]);
-		assert_true(wait(&st) > 0);
-		won += WEXITSTATUS(st) == 0;
-		close(hold[0]);
-		assert_int_equal(lost, 3);
-		assert_int_equal(won, 1);
-		assert_int_equal(files(), 1);
-	}
+/* The same where all have a first file to put there before the first does. */
+static void
+test_created_together(void **state)
+{
+	(void)state;
+	one_has_it(true);
 }
 
 static void
@@ -1186,6 +1281,7 @@ main(int argc, char **argv)
 		T(test_restart_with_another_roster),
 		T(test_second_daemon),
 		T(test_started_together),
+		T(test_created_together),
 		T(test_removed_and_made_anew),
 		T(test_directory_is_a_file),
 		T(test_foreign_files),
