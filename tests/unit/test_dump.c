@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,6 +36,43 @@ struct nest {
 	struct dump_trouble trouble;
 };
 
+/*
+ * The program's pread(2): `times` times, the writer overtakes it in the middle
+ * of a section, and rewrites that section.
+ */
+static struct {
+	struct mkfile *made;
+	size_t section_size;
+	unsigned times;
+} overtaking;
+
+static ssize_t
+read_at(int fd, void *p, size_t len, off_t off)
+{
+	const struct iovec v = { p, len };
+
+	return preadv(fd, &v, 1, off);
+}
+
+ssize_t
+pread(int fd, void *p, size_t len, off_t off)
+{
+	const size_t half = len / 2;
+
+	if (overtaking.times == 0 || len != overtaking.section_size)
+		return read_at(fd, p, len, off);
+	overtaking.times--;
+	assert_int_equal(read_at(fd, p, half, off), half);
+	for (unsigned i = 0; i < 2; i++) {
+		mkfile_entry(overtaking.made, 0)->rtt_us++;
+		mkfile_entry(overtaking.made, 39)->rtt_us++;
+		mkfile_publish(overtaking.made);
+	}
+	assert_int_equal(read_at(fd, (char *)p + half, len - half,
+	    off + (off_t)half), len - half);
+	return (ssize_t)len;
+}
+
 static int
 nest_open(void **state)
 {
@@ -55,6 +93,7 @@ nest_close(void **state)
 {
 	struct nest *n = *state;
 
+	overtaking.times = 0;
 	dump_pool_free(&n->pool);
 	dump_file_free(&n->file);
 	if (n->made.p != NULL)
@@ -539,6 +578,43 @@ test_inactive_section(void **state)
 	assert_int_equal(p.section[1 - n->file.active], DUMP_PART_UNUSED);
 }
 
+static void
+assert_one_moment(const struct nest *n)
+{
+	struct dump_parts p = dump_check_parts(&n->file);
+	struct dump_trouble t = { .text = "" };
+
+	if (dump_check_damage(&n->file, &p, &t))
+		fail_msg("%s", t.text);
+	assert_int_equal(dump_file_section(&n->file,
+	    n->file.active)->generation, n->file.h.generation);
+}
+
+static void
+test_overtaken(void **state)
+{
+	struct nest *n = *state;
+
+	mkfile_make(&n->made, MCSHM_SCHEME_LIBMEMCACHED_MODULA, NULL, 40);
+	mkfile_create(&n->made, n->path);
+	overtaking.made = &n->made;
+	overtaking.section_size = n->made.h->section_size;
+	for (unsigned times = 0; times < 8; times++) {
+		overtaking.times = times;
+		dump_file_free(&n->file);
+		assert_int_equal(dump_file_read(&n->file, n->path,
+		    &n->trouble), 0);
+		assert_int_equal(overtaking.times, 0);
+		assert_one_moment(n);
+		assert_true(n->file.h.generation == n->made.h->generation);
+	}
+	overtaking.times = 1000;
+	dump_file_free(&n->file);
+	assert_int_equal(dump_file_read(&n->file, n->path, &n->trouble), -1);
+	overtaking.times = 0;
+	assert_string_equal(n->trouble.text, "changes too fast to be read");
+}
+
 static void *
 publish_on(void *arg)
 {
@@ -567,18 +643,13 @@ test_reads_one_moment(void **state)
 	mkfile_create(&n->made, n->path);
 	assert_int_equal(pthread_create(&writer, NULL, publish_on, arg), 0);
 	while (good < 500) {
-		struct dump_parts p;
-
 		dump_file_free(&n->file);
 		if (dump_file_read(&n->file, n->path, &n->trouble) < 0) {
 			assert_string_equal(n->trouble.text,
 			    "changes too fast to be read");
 			continue;
 		}
-		p = dump_check_parts(&n->file);
-		assert_false(dump_check_damage(&n->file, &p, &n->trouble));
-		assert_int_equal(dump_file_section(&n->file,
-		    n->file.active)->generation, n->file.h.generation);
+		assert_one_moment(n);
 		good++;
 	}
 	stop = true;
@@ -1143,6 +1214,7 @@ main(int argc, char **argv)
 		IN_NEST(test_damaged_parts),
 		IN_NEST(test_impossible_values),
 		IN_NEST(test_inactive_section),
+		IN_NEST(test_overtaken),
 		IN_NEST(test_reads_one_moment),
 		IN_NEST(test_retired),
 		IN_NEST(test_who_may_be_believed),

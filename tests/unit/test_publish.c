@@ -828,6 +828,8 @@ test_damage(void **state)
 		{ offsetof(struct mcshm_header, servers), 99 },
 		{ offsetof(struct mcshm_header, version), 7u << 16 },
 		{ offsetof(struct mcshm_header, file_size), 4096 },
+		/* May have any value: only the sum can tell. */
+		{ offsetof(struct mcshm_header, failover_ttl), 5 },
 		{ 4096 + 352, 0x41414141 },	/* roster: ident of slot 0 */
 		{ 4096 + 3 * 768 + 100, 0x00010002 },	/* table */
 	};
