@@ -7,7 +7,7 @@ import pytest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PARTS = ["models", "step", "inject", "power", "stale", "hammer", "hostile",
-         "fuzz"]
+         "fuzz", "mutants"]
 
 
 def is_there(part):
