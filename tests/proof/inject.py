@@ -14,29 +14,30 @@ of them, with all errors that fit and with STOP.  A case that hits another call
 than it was meant for is tried again, never counted for it.
 """
 import argparse
-import multiprocessing
 import os
 import sys
 import time
 import traceback
 
 import inject_slow
-from inject_lane import (PATIENCE, PERIODIC, PHASES, SYSEXITS, Header, Lane,
-                         Strace, wait_until)
+from inject_lane import (PATIENCE, PERIODIC, PHASES, SYSEXITS, Header, House,
+                         Lane, Strace, end_all, wait_until, workers)
 
 # What can fail, and how.  The first one is --quick's.
 ERRORS = {
-    "mkdir": ["EACCES", "EIO"], "openat directory": ["EMFILE", "EACCES"],
+    "mkdir": ["EACCES", "EIO", "ENOSPC"],
+    "openat directory": ["EMFILE", "EACCES", "EINTR"],
     "fstatfs": ["EIO"], "openat list": ["EMFILE"], "fcntl flags": ["EINVAL"],
     "getdents64": ["EIO"], "openat file": ["EIO", "EMFILE", "EINTR"],
-    "openat tmp": ["ENOSPC", "EMFILE", "EIO"], "fstat": ["EIO", "ENOMEM"],
+    "openat tmp": ["ENOSPC", "EMFILE", "EIO", "EINTR"], "fstat": ["EIO", "ENOMEM"],
     "fcntl lock": ["ENOLCK", "EINTR"], "lstat path": ["EIO", "ENOMEM"],
     "fchmod": ["EIO", "EPERM"], "getrandom": ["ENOSYS"],
     "pwrite64": ["ENOSPC", "EIO", "EINTR"], "pread64": ["EIO", "EINTR"],
     "mmap file": ["ENOMEM"], "mmap memory": ["ENOMEM"],
     "fsync": ["EIO", "ENOSPC", "EINTR"], "renameat2": ["EIO", "ENOSPC"],
     "unlinkat": ["EIO"], "msync section": ["EIO", "ENOSPC", "EINTR"],
-    "msync header": ["EIO", "ENOMEM"], "msync retire": ["EIO", "EINTR"],
+    "msync header": ["EIO", "ENOSPC", "EINTR", "ENOMEM"],
+    "msync retire": ["EIO", "ENOSPC", "EINTR"],
     "clone3": ["EAGAIN"],
 }
 ATTEMPTS = 40
@@ -85,7 +86,7 @@ def targets(calls, phase):
         first = next(i for i, c in enumerate(calls) if c.label == "mkdir")
         last = next(i for i, c in enumerate(calls)
                     if i > first and c.label == "clone3")
-    elif where == "main":       # before it, the ini was read
+    elif where == "main":       # before it the ini was read
         first = next(i for i, c in enumerate(calls)
                      if c.label == "lstat path")
         last = len(calls)
@@ -98,7 +99,7 @@ def targets(calls, phase):
         seen[c.label] = nth = seen.get(c.label, 0) + 1
         if i < first:
             continue
-        if where == "publisher" and c.label == "mmap memory":
+        if where != "exec" and c.label == "mmap memory":
             continue            # malloc's, now and then
         if where == "publisher" and c.label in PERIODIC and \
                 c.label not in phase.again:
@@ -307,10 +308,14 @@ def settle(lane, phase):
         lane.next_daemon()
         return
     lane.right()
+    if phase.beside:
+        lane.settled()
+        lane.checker.pools = lane.pools()
+        lane.checker.reload()
     lane.follows()
     lane.sound()
     # A leftover that could not be unlinked is the next daemon's to sweep.
-    if lane.names() != ["web.mcshm"]:
+    if not lane.clean():
         lane.stop()
         lane.next_daemon()
 
@@ -379,37 +384,50 @@ def hurt(lane, phase, target, fault):
     raise AssertionError(f"{target} was not hit, but {hits}")
 
 
-def run_task(task):
-    """One phase, or a part of it.  (name, cases, [what failed], seconds)"""
-    name, part, parts, full = task
-    began, cases, failures = time.monotonic(), 0, []
-    lane, planned = None, []
-    try:
-        lane = Lane(f"inject-{name}", full)
-        planned = plan(reference(lane, PHASES[name]()), name,
-                       full)[part::parts]
-    except Exception:
-        failures.append(f"{name}: {traceback.format_exc()}")
-    for target, fault in planned:
-        if len(failures) == ENOUGH:
-            break               # each may have waited for half a minute
+class Failures:
+    """Of one phase, or of a part of it; each with its story."""
+
+    def __init__(self, name):
+        self.name, self.texts = name, []
+
+    def add(self, what, house):
+        text = f"{self.name}{what}: {traceback.format_exc()}"
+        self.texts.append(text + "".join(
+            f"\n--- {title}\n{more}" for title, more in house.story()))
+
+
+def run_part(name, part, parts, full, failures):
+    """How many of its cases were well; one house lasts until a case fails."""
+    planned, cases = None, 0
+    while planned is None or planned:
+        house, what, lane = House(f"inject-{name}"), "", None
         try:
-            lane = lane or Lane(f"inject-{name}", full)
-            hurt(lane, PHASES[name](), target, fault)
-            cases += 1
-        except Exception:
-            failures.append(f"{name}: {fault} at {target}: "
-                            f"{traceback.format_exc()}{story(lane)}")
-            lane.abandon()
-            lane = None
-    if lane:
-        try:
+            lane = Lane(house, full, PHASES[name].beside)
+            if planned is None:
+                planned = []
+                planned = plan(reference(lane, PHASES[name]()), name,
+                               full)[part::parts]
+            while planned:
+                target, fault = planned.pop(0)
+                what = f": {fault} at {target}"
+                hurt(lane, PHASES[name](), target, fault)
+                cases, what = cases + 1, ""
             lane.stop()
             lane.close()
         except Exception:
-            failures.append(f"{name}: {traceback.format_exc()}{story(lane)}")
-            lane.abandon()
-    return name, cases, failures, time.monotonic() - began
+            failures.add(what, house)
+            if len(failures.texts) == ENOUGH:
+                break           # each may have waited for half a minute
+        finally:                # also where a signal ends us
+            end_all(house)
+    return cases
+
+
+def run_task(task):
+    """One phase, or a part of it.  (name, cases, [what failed], seconds)"""
+    began, failures = time.monotonic(), Failures(task[0])
+    cases = run_part(*task, failures)
+    return task[0], cases, failures.texts, time.monotonic() - began
 
 
 def run_slow(task):
@@ -423,11 +441,6 @@ def run_slow(task):
 
 def run_any(task):
     return run_slow(task) if task[0] == "slow" else run_task(task)
-
-
-def story(lane):
-    return "\n".join(f"--- {title}\n{text}"
-                     for title, text in lane.house.story()) if lane else ""
 
 
 def main():
@@ -444,7 +457,7 @@ def main():
     if o.only in (None, "slow"):        # first: it waits most
         tasks.insert(0, ("slow",))
     cases, failures, seconds = {}, [], {}
-    with multiprocessing.Pool(o.jobs) as pool:
+    with workers(o.jobs) as pool:
         for name, n, failed, took in pool.imap_unordered(run_any, tasks):
             cases[name] = cases.get(name, 0) + n
             seconds[name] = seconds.get(name, 0) + took

@@ -5,6 +5,7 @@ Knows how to bring the daemon into each phase of its life, how to hurt it there
 by strace, and what must be true afterwards.  Which cases there are is
 inject.py's.
 """
+import multiprocessing
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "system"))
 sys.dont_write_bytecode = True
 
-from harness import House, wait_until                       # noqa: E402
+from harness import House, wait_until               # noqa: E402,F401
 from harness.process import Process                         # noqa: E402
 
 RETIRED = 1 << 63
@@ -54,6 +55,27 @@ def poke(path, offset, value):
         os.pwrite(f.fileno(), struct.pack("=Q", value), offset)
 
 
+# What is left ---------------------------------------------------------------
+
+def end_all(house):
+    """After a failure, or a signal: all that was started, whatever state it is
+    in, and its directory."""
+    if not house.directory.exists():
+        return                  # closed already
+    for process in house.processes:
+        if process.alive:
+            os.kill(process.pid, signal.SIGKILL)
+    house.close()
+
+
+def workers(jobs):
+    """Processes that clean up where a signal ends us."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    return multiprocessing.Pool(
+        jobs, initializer=lambda: signal.signal(signal.SIGINT,
+                                                signal.SIG_IGN))
+
+
 # strace ---------------------------------------------------------------------
 
 LINE = re.compile(r"^(\w+)\((.*)$")
@@ -84,9 +106,9 @@ def label(name, rest, last, directory):
         return "mmap file" if "MAP_SHARED" in rest else "mmap memory"
     if name == "write":
         return "write event" if r"\1\0\0\0\0\0\0\0" in rest else None
-    if name in ("mkdir", "fstatfs", "pread64", "fchmod", "getrandom", "pwrite64", "fsync",
-                "renameat2", "unlinkat", "getdents64", "clone3", "munmap",
-                "close"):
+    if name in ("mkdir", "fstatfs", "pread64", "fchmod", "getrandom",
+                "pwrite64", "fsync", "renameat2", "unlinkat", "getdents64",
+                "clone3", "munmap", "close"):
         return name
     return None
 
@@ -154,33 +176,34 @@ def options(inject):
 # The lane -------------------------------------------------------------------
 
 class Lane:
-    def __init__(self, name, thorough):
-        self.house = House(name)
+    """beside: a second pool lives beside the one that is hurt."""
+
+    def __init__(self, house, thorough, beside=False):
+        self.house = house
         self.thorough = thorough
         self.fake = self.house.fake(4)
         self.small, self.large = self.fake.lines([0, 1, 2]), self.fake.lines()
-        self.checker = self.house.checker({"web": self.small}, start=False,
+        self.beside = {"beside": self.house.fake(2).lines()} if beside else {}
+        self.checker = self.house.checker(self.pools(), start=False,
                                           checker=CHECKER, defaults=FAST)
         self.rival = self.house.checker(
-            {"web": self.small}, start=False, checker=CHECKER, defaults=FAST,
+            self.pools(), start=False, checker=CHECKER, defaults=FAST,
             directory=self.checker.directory)
         for checker in (self.checker, self.rival):
             checker.verify = False      # we look closer
-        self.reader = self.picker = None
+        self.reader = self.picker = self.neighbour = None
         self.log = self.strace = None
+
+    def pools(self, servers=None):
+        """An ini's: the one that is hurt, with these servers, and its
+        neighbour."""
+        return {"web": servers or self.small} | self.beside
 
     def close(self):
         if self.picker:
             self.check_picker()
         self.house.close()
         assert not self.house.problems, "\n".join(self.house.problems)
-
-    def abandon(self):
-        """After a failure: end everything, whatever state it is in."""
-        for process in self.house.processes:
-            if process.alive:
-                os.kill(process.pid, signal.SIGKILL)
-        self.house.close()
 
     # The daemon.
 
@@ -191,11 +214,15 @@ class Lane:
     def names(self):
         return sorted(p.name for p in self.checker.directory.iterdir())
 
+    def publishers(self):
+        """One thread a pool."""
+        return [int(t) for t in os.listdir(f"/proc/{self.checker.pid}/task")
+                if int(t) != self.checker.pid]
+
     def publisher(self):
         """Its thread."""
         def found():
-            tids = [int(t) for t in os.listdir(f"/proc/{self.checker.pid}/task")
-                    if int(t) != self.checker.pid]
+            tids = self.publishers()
             assert len(tids) <= 1, "a thread that is not the publisher's"
             return tids
         return wait_until(found, "the publisher's thread", PATIENCE)[0]
@@ -235,30 +262,42 @@ class Lane:
         if not (self.checker.process and self.checker.alive):
             self.fake.set("all", "ok")
             if servers:
-                self.checker.pools = {"web": servers}
+                self.checker.pools = self.pools(servers)
             self.start()
             self.ready()
-        elif servers and self.checker.pools != {"web": servers}:
-            self.checker.pools = {"web": servers}
+        elif servers and self.checker.pools != self.pools(servers):
+            self.checker.pools = self.pools(servers)
             self.checker.reload()
         self.fake.set("all", "ok")
         if not self.reader:
             self.reader = self.house.client(self.path)
             self.picker = self.house.client(self.path)
             self.picker.run(300, 200)
+        if self.beside and not self.neighbour:
+            self.neighbour = self.house.client(self.checker.path("beside"))
         self.settled()
         self.descriptors = self.files()
 
     def settled(self):
         """The clients are on the file of this ini, all is well, and nothing
         lies beside it."""
+        pools = self.checker.pools
+
         def clean():
-            assert self.names() == ["web.mcshm"], self.names()
-            return Header(self.path).servers == \
-                len(self.checker.pools["web"])
-        wait_until(clean, "the file, and nothing else", PATIENCE)
-        self.follows()
-        self.wait_verdict("UP")
+            assert self.clean(), self.names()
+            return "web" not in pools or \
+                Header(self.path).servers == len(pools["web"])
+        wait_until(clean, "the files, and nothing else", PATIENCE)
+        if "web" in pools:
+            self.follows()
+            self.wait_verdict("UP")
+        else:
+            self.left_alone()
+
+    def clean(self):
+        """The files of this ini, and nothing else."""
+        return self.names() == sorted(f"{pool}.mcshm"
+                                      for pool in self.checker.pools)
 
     def tell(self, number):
         """A signal, unless what was injected was faster."""
@@ -294,12 +333,21 @@ class Lane:
             assert s["usable"] or name == "fake1", states
             assert s["usable"] or s["verdict"] == "DOWN", states
         self.check_file()
+        if self.neighbour:
+            picks = self.neighbour.picks(300)
+            assert picks.all_home(), picks.answer
 
     def check_file(self):
         """What lies at the path, if anything does, is whole."""
-        if self.path.exists() and self.path.stat().st_size > 0:
-            done = self.checker.shmdump("--verify", self.path)
-            assert done.returncode != 3, done.stdout + done.stderr
+        try:
+            if self.path.stat().st_size == 0:
+                return
+        except FileNotFoundError:
+            return
+        done = self.checker.shmdump("--verify", self.path)
+        # It may have gone while we looked.
+        assert done.returncode != 3 or not self.path.exists(), \
+            done.stdout + done.stderr
 
     def follows(self, blind=False):
         """Who does nothing but pick gets to the file that has the name now."""
@@ -312,6 +360,15 @@ class Lane:
             assert blind or picks.blind == 0, "blind"
             return True
         wait_until(there, "the client follows", PATIENCE)
+
+    def left_alone(self):
+        """The pool is gone, and its client knows: nobody vouches for what it
+        has, so every server is as good as the others."""
+        def knows():
+            picks = self.reader.picks(300)
+            assert picks.blind == len(picks), f"{picks.blind} blind"
+            return picks.all_home()
+        wait_until(knows, "the client knows that its pool is gone", PATIENCE)
 
     def check_picker(self):
         """All that one client was told, over all cases of this lane."""
@@ -357,29 +414,33 @@ class Lane:
         self.stop()
         if self.picker:
             self.check_picker()
-        for client in (self.reader, self.picker):
+        for client in (self.reader, self.picker, self.neighbour):
             if client:
                 client.process.end()
-        self.reader = self.picker = None
+        self.reader = self.picker = self.neighbour = None
         for path in self.checker.directory.iterdir():
             path.unlink()
 
 
 # Phases ---------------------------------------------------------------------
 # prepare(lane): until just before; trigger(lane): what starts it; done(lane):
-# whether it has got where it should, at last; again: which of the periodic calls
-# are its own.
+# whether it has got where it should, at last.
 
-class Create:
+class Phase:
+    again = ()          # which of the periodic calls are its own
+    beside = False      # whether the daemon has another pool, too
+
+
+class Create(Phase):
     """No file: the first one."""
     where = "exec"
 
     def prepare(self, lane):
         lane.fresh()
-        lane.checker.pools = {"web": lane.small}
+        lane.checker.pools = lane.pools()
 
 
-class Attach:
+class Attach(Phase):
     """The file of a killed daemon, and the remains of another one."""
     where = "exec"
 
@@ -389,7 +450,7 @@ class Attach:
         shutil.copy(lane.path, lane.path.parent / ".web.tmp.4000000")
 
 
-class Replace:
+class Replace(Phase):
     """A file that is RETIRED, without a successor."""
     where = "exec"
 
@@ -399,7 +460,7 @@ class Replace:
         poke(lane.path, 128, Header(lane.path).generation + 2 | RETIRED)
 
 
-class Reboot:
+class Reboot(Phase):
     """A file of another boot: its verdicts are overwritten first."""
     where = "exec"
 
@@ -409,7 +470,7 @@ class Reboot:
         poke(lane.path, 264, 0x1234)
 
 
-class Publish:
+class Publish(Phase):
     """A verdict changes."""
     where = "publisher"
     again = PERIODIC
@@ -424,18 +485,17 @@ class Publish:
         return lane.reader.verdicts()["fake1"] == "DOWN"
 
 
-class Exchange:
+class Exchange(Phase):
     """Reload with another roster: to and fro."""
     where = "publisher"
-    again = ()
 
     def prepare(self, lane):
         lane.steady()
-        self.now = lane.large if lane.checker.pools == {"web": lane.small} \
+        self.now = lane.large if lane.checker.pools == lane.pools() \
             else lane.small
 
     def trigger(self, lane):
-        lane.checker.pools = {"web": self.now}
+        lane.checker.pools = lane.pools(self.now)
         lane.checker.configure()
         lane.tell(signal.SIGHUP)
 
@@ -443,10 +503,9 @@ class Exchange:
         return Header(lane.path).servers == len(self.now)
 
 
-class Remake:
+class Remake(Phase):
     """The file was removed."""
     where = "publisher"
-    again = ()
 
     def prepare(self, lane):
         lane.steady()
@@ -458,10 +517,9 @@ class Remake:
         return lane.path.exists()
 
 
-class Retake:
+class Retake(Phase):
     """Another pool file was put in its place, by cp -p and mv."""
     where = "publisher"
-    again = ()
 
     def prepare(self, lane):
         lane.steady()
@@ -476,7 +534,7 @@ class Retake:
         return lane.path.stat().st_ino != self.inode
 
 
-class End:
+class End(Phase):
     """SIGTERM; the thread's part."""
     where = "publisher"
     again = ("msync section",)
@@ -491,5 +549,25 @@ class End:
         return not lane.checker.alive
 
 
+class Remove(Phase):
+    """Reload without the pool, which another one outlives."""
+    where = "main"
+    beside = True
+
+    def prepare(self, lane):
+        lane.steady(lane.small)
+        self.reloads = len(lane.checker.logged("reloaded:"))
+
+    def trigger(self, lane):
+        lane.checker.pools = lane.beside
+        lane.checker.configure()
+        lane.tell(signal.SIGHUP)
+
+    def done(self, lane):
+        return len(lane.checker.logged("reloaded:")) > self.reloads and \
+            not lane.path.exists() and len(lane.publishers()) == 1
+
+
 PHASES = {c.__name__.lower(): c for c in (
-    Create, Attach, Replace, Reboot, Publish, Exchange, Remake, Retake, End)}
+    Create, Attach, Replace, Reboot, Publish, Exchange, Remake, Retake, Remove,
+    End)}

@@ -14,17 +14,15 @@ holds whatever becomes of the verdicts.  --full does every scene many times.
 import argparse
 import ctypes
 import json
-import multiprocessing
 import os
 import shutil
-import signal
 import struct
 import sys
 import time
 import traceback
 
-from inject_lane import (CHECKER, FAST, PATIENCE, Header, House, Strace, poke,
-                         wait_until)
+from inject_lane import (CHECKER, FAST, PATIENCE, Header, House, Strace,
+                         end_all, poke, wait_until, workers)
 from harness import BUILD
 
 SECOND = 10 ** 9
@@ -60,8 +58,8 @@ class Host:
 
 
 class Scene:
-    def __init__(self, name):
-        self.house = House(f"stale-{name}")
+    def __init__(self, house):
+        self.house = house
         self.host = Host(self.house)
         self.fake = self.house.fake(4)
         lines = self.fake.lines([0, 1, 2]) + [
@@ -119,7 +117,8 @@ class Scene:
         text = self.house.run(BUILD / "mc-shmdump", self.path, ok=False,
                               env=self.host.env)
         assert done.returncode == text.returncode
-        return done.returncode, json.loads(done.stdout)["pools"][0], text.stdout
+        pool = json.loads(done.stdout)["pools"][0]
+        return done.returncode, pool, text.stdout
 
     def seen(self, blind, alive, hung=False, rebooted=False, code=None,
              word="", clients=()):
@@ -334,7 +333,7 @@ def holder(s, directory=False):
     s.host.jump(2 * SECOND)             # clients of the first one are stale
     s.believed(clients=(s.client, s.open()))
     stays_with(s, s.rival)
-    # The path is free again: now the first one takes it, and goes on from there.
+    # The path is free again: the first one takes it, and goes on from there.
     generation = Header(s.path).generation
     s.ends(s.rival)
     wait_until(lambda: Header(s.path).pid == s.checker.pid, "taken", PATIENCE)
@@ -448,22 +447,20 @@ def print_status(path):
 
 def play(number):
     """(name, cases, what went wrong, seconds)"""
-    scene, began, s = SCENES[number], time.monotonic(), None
+    scene, began = SCENES[number], time.monotonic()
+    house, cases, text = House(f"stale-{scene.__name__}"), 0, None
     try:
-        s = Scene(scene.__name__)
+        s = Scene(house)
         scene(s.steady())
         s.close()
-        return scene.__name__, s.cases, None, time.monotonic() - began
+        cases = s.cases
     except Exception:
         text = traceback.format_exc()
-        if s:
-            text += "".join(f"\n--- {title}\n{what}"
-                            for title, what in s.house.story())
-            for process in s.house.processes:
-                if process.alive:
-                    os.kill(process.pid, signal.SIGKILL)
-            s.house.close()
-        return scene.__name__, 0, text, time.monotonic() - began
+        text += "".join(f"\n--- {title}\n{what}"
+                        for title, what in house.story())
+    finally:                    # also where a signal ends us
+        end_all(house)
+    return scene.__name__, cases, text, time.monotonic() - began
 
 
 def main():
@@ -481,7 +478,7 @@ def main():
                if o.only in (None, s.__name__)] * \
         (FULL_ROUNDS if o.full else 1)
     total, failed = 0, 0
-    with multiprocessing.Pool(8) as pool:
+    with workers(8) as pool:
         for name, cases, wrong, took in pool.imap_unordered(play, numbers):
             total += cases
             what = " ".join(globals()[name].__doc__.split()).split(":")[0]
