@@ -477,16 +477,19 @@ def main():
     numbers = [i for i, s in enumerate(SCENES)
                if o.only in (None, s.__name__)] * \
         (FULL_ROUNDS if o.full else 1)
-    total, failed = 0, 0
+    seen, failed = {}, 0
     with workers(8) as pool:
         for name, cases, wrong, took in pool.imap_unordered(play, numbers):
-            total += cases
-            what = " ".join(globals()[name].__doc__.split()).split(":")[0]
-            print(f"stale     {name:20} {what[:60]:60} {cases:3} cases "
-                  f"{took:5.1f} s", flush=True)
+            before = seen.get(name, (0, 0.))
+            seen[name] = before[0] + cases, before[1] + took
             if wrong:
                 failed += 1
                 print(f"FAILED {name}: {wrong}", flush=True)
+    for name, (cases, took) in seen.items():
+        what = " ".join(globals()[name].__doc__.split()).split(":")[0]
+        print(f"stale     {name:20} {what[:60]:60} {cases:3} cases "
+              f"{took:5.1f} s")
+    total = sum(cases for cases, _ in seen.values())
     if failed or not total:
         print(f"stale: {failed} scenes failed")
         sys.exit(1)
