@@ -92,6 +92,13 @@ class Source:
         opening = text.index("{", balanced(text, found[0].end() - 1))
         return text[opening + 1:balanced(text, opening) - 1]
 
+    def functions(self, path):
+        """The names of those that are defined there."""
+        text = self.text(path)
+        return [m.group(1) for m in re.finditer(r"^(\w+)\s*\(", text, re.M)
+                if text[balanced(text, m.end() - 1):].lstrip()
+                .startswith("{")]
+
     def calls(self, path, name, wanted):
         """[(function, arguments)] of wanted ones, as the text has them."""
         text, found = self.body(path, name), []
@@ -197,6 +204,8 @@ READERS = {
                       "load_status": ["fixed"]}),
     "roster_now": ("libmcshm/follow.c", {"reader_view": ["fixed"]}),
 }
+# Those that read by pick's cache, or fill it.
+CACHE_READERS = {"cache_fill", "pick_home", "pick_away"}
 
 
 class Protocol:
@@ -221,6 +230,7 @@ class Protocol:
                 raise NotUnderstood(f"{narrow} is not as mcshm_load")
         self.store = s.access(HEADER, "mcshm_store")
         self.writer(s)
+        self.no_other_readers(s)
         self.readers = {name: self.reader(s, name) for name in READERS}
         self.cache(s)
         self.dump = self.dump_steps(s)
@@ -270,6 +280,17 @@ class Protocol:
         if name != "store_words" or args[0] not in known:
             raise NotUnderstood(f"{FILE}: fill_section: {name} {args}")
         return known[args[0]]
+
+    @staticmethod
+    def no_other_readers(s):
+        """Who reads strictly and is not modelled is not proven."""
+        for path in sorted(s.root.glob("libmcshm/*.c")):
+            path = path.relative_to(s.root)
+            for name in s.functions(path):
+                if "mcshm_read_ok" in s.body(path, name) and \
+                        name not in {*READERS, *CACHE_READERS}:
+                    raise NotUnderstood(
+                        f"{path}: {name} reads strictly, and is in no model")
 
     @staticmethod
     def reader(s, name):
@@ -361,4 +382,9 @@ class Protocol:
         if pick != ["mcshm_read_begin", "cached"] or \
                 sorted(found) != ["ok", "roster", "usable_at"]:
             raise NotUnderstood(f"{PICK}: a pick reads {pick + found}")
+        # The chain, where the home is not usable: in the same order.
+        away = s.steps(PICK, "pick_away", ["cached_place", "LOAD", "chain",
+                                           "mcshm_read_ok"])
+        if away[2:] != ["chain", "mcshm_read_ok"]:
+            raise NotUnderstood(f"{PICK}: pick_away reads {away}")
         return found
