@@ -99,17 +99,55 @@ fuzz_file_change(unsigned char *to, size_t room, const uint8_t *data,
 	}
 }
 
-static void
-fit_sums(struct mcshm_header *h, unsigned char *p, const struct mkfile *f)
+/* n records of `each` bytes at off, none of it beyond size. */
+static bool
+lies(uint64_t off, uint64_t n, uint64_t each, uint64_t size)
 {
-	h->roster_sum = mcshm_sum(p + f->h->roster_off,
-	    (size_t)f->h->servers * f->h->roster_stride, 0);
-	for (unsigned i = 0; i < 2; i++) {
-		unsigned char *section = p + f->h->section_off[i];
+	return off <= size && (n == 0 || each <= (size - off) / n);
+}
 
-		((struct mcshm_section *)(void *)section)->sum =
-		    mcshm_section_sum(section, f->h, h->file_id);
-	}
+static void
+fit_section(unsigned char *p, size_t size, const struct mcshm_header *h,
+    uint64_t off)
+{
+	uint64_t sum;
+
+	if (off < sizeof *h || h->section_size < sizeof(struct mcshm_section) ||
+	    !lies(off, 1, h->section_size, size))
+		return;
+	sum = mcshm_section_sum(p + off, h, h->file_id);
+	memcpy(p + off + offsetof(struct mcshm_section, sum), &sum, sizeof sum);
+}
+
+static void
+fit_table(const unsigned char *p, size_t size, struct mcshm_header *h)
+{
+	if (!lies(h->buckets_off, h->buckets, 2, size))
+		return;
+	h->table_sum = mcshm_sum(p + h->buckets_off, 2 * (size_t)h->buckets,
+	    0);
+	if (h->ring_points != 0 && lies(h->ring_off, h->ring_points, 8, size))
+		h->table_sum = mcshm_sum(p + h->ring_off,
+		    8 * (size_t)h->ring_points, h->table_sum);
+}
+
+/*
+ * With the geometry that the file itself says, which is what its readers will
+ * use: with any other the sums would not fit where the two differ, and nobody
+ * would look at what is behind them.  What lies outside of the file is refused
+ * before a sum is looked at.
+ */
+static void
+fit_sums(unsigned char *p, size_t size)
+{
+	struct mcshm_header *h = (void *)p;
+
+	for (unsigned i = 0; i < 2; i++)
+		fit_section(p, size, h, h->section_off[i]);
+	if (lies(h->roster_off, h->servers, h->roster_stride, size))
+		h->roster_sum = mcshm_sum(p + h->roster_off,
+		    (size_t)h->servers * h->roster_stride, 0);
+	fit_table(p, size, h);
 }
 
 static bool
@@ -134,6 +172,41 @@ seldom_retired(unsigned char *p, uint8_t ways)
 }
 
 bool
+fuzz_file_fits(uint8_t ways)
+{
+	return (ways & WAY_SUM) && (ways & WAY_SUMS);
+}
+
+uint8_t
+fuzz_file_ways(uint8_t ways, bool fits)
+{
+	ways &= (uint8_t)~(WAY_RAW | WAY_SUM | WAY_SUMS);
+	return fits ? ways | WAY_SUM | WAY_SUMS : ways;
+}
+
+void
+fuzz_file_fill(unsigned char *p, size_t size, const struct mkfile *base,
+    const uint8_t *data, size_t len)
+{
+	struct mcshm_header *h = (void *)p;
+	const uint8_t ways = data[0];
+
+	if (ways & WAY_RAW) {
+		memcpy(p, data + 1, size);
+	} else {
+		memcpy(p, base->p, size);
+		fuzz_file_change(p, size, data + 1, len - 1);
+	}
+	seldom_retired(p, ways);
+	if (size < sizeof *h)
+		return;
+	if (ways & WAY_SUMS)
+		fit_sums(p, size);
+	if (ways & WAY_SUM)
+		h->header_sum = mcshm_header_sum(h);
+}
+
+bool
 fuzz_file_write(const char *to, const uint8_t *data, size_t size)
 {
 	unsigned char *p;
@@ -147,18 +220,7 @@ fuzz_file_write(const char *to, const uint8_t *data, size_t size)
 	len = data[0] & WAY_RAW ? size - 1 : f.size;
 	p = calloc(1, len < sizeof *f.h ? sizeof *f.h : len);
 	if (p != NULL) {
-		if (data[0] & WAY_RAW) {
-			memcpy(p, data + 1, len);
-		} else {
-			memcpy(p, f.p, len);
-			fuzz_file_change(p, len, data + 1, size - 1);
-			if (data[0] & WAY_SUMS)
-				fit_sums((void *)p, p, &f);
-		}
-		seldom_retired(p, data[0]);
-		if (data[0] & WAY_SUM)
-			((struct mcshm_header *)(void *)p)->header_sum =
-			    mcshm_header_sum((void *)p);
+		fuzz_file_fill(p, len, &f, data, size);
 		good = put_file(to, p, len);
 	}
 	free(p);
