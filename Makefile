@@ -245,11 +245,6 @@ fuzz_flags_live   := $(guarded) -ljansson
 fuzz_flags_dump   := $(guarded) -ljansson
 fuzz_flags_conf   := -linih
 
-$(B)/tests/fuzz/fuzz_live.o: tests/fuzz/fuzz_file.c | $(B)/.deps
-	@mkdir -p $(@D)
-	$(call say,CC)
-	$(Q)$(CC) $(cppflags) $(cflags) -DFUZZ_LIVE -c -o $@ $<
-
 # What tests/proof/hammer.sh, tests/proof/hostile.sh and tests/fuzz/run need.
 hostile-build: $(B)/tests/proof_hammer $(B)/tests/proof_hostile fuzz-build
 	+@$(MAKE) --no-print-directory SAN=address,undefined B=$(asan_b) \

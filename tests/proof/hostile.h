@@ -25,6 +25,8 @@ void hostile_case(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void hostile_watch(char text[HOSTILE_TEXT], uint64_t *cases);
 _Noreturn void hostile_fault(const char *fmt, ...)
     __attribute__((format(printf, 1, 2)));
+/* Calls of the library so far, for who changes a file meanwhile. */
+uint64_t hostile_calls(void);
 #define must(ok, ...) \
 	do { \
 		if (!(ok)) \

@@ -4,6 +4,7 @@
 #include "hostile.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@ static struct desk {
 	char own[HOSTILE_TEXT];
 	char *text;
 	uint64_t *cases;
+	_Atomic uint64_t calls;
 } desk;
 
 void
@@ -59,6 +61,12 @@ hostile_fault(const char *fmt, ...)
 	fputc('\n', stderr);
 	fflush(stderr);
 	abort();
+}
+
+uint64_t
+hostile_calls(void)
+{
+	return desk.calls;
 }
 
 /* A clock that stands still: an answer must not depend on when a slow machine
@@ -110,6 +118,7 @@ picks(struct mcshm *m, uint32_t servers, bool still)
 		const size_t len = key(k, i);
 		int err = mcshm_pick(m, k, len, &a);
 
+		desk.calls++;
 		check_choice(err, &a);
 		/* Once more, when the first has filled the cache. */
 		must(mcshm_pick(m, k, len, &b) == err || !still,
@@ -153,6 +162,7 @@ servers(struct mcshm *m, size_t n)
 	const int got = mcshm_servers(m, n > 0 ? v : NULL, n, sizeof *v,
 	    &roster);
 
+	desk.calls++;
 	must(got >= 0 || got == MCSHM_EAGAIN || got == MCSHM_ENOENT,
 	    "servers says %d", got);
 	must(got <= (int)MCSHM_MAX_SERVERS, "%d servers", got);
@@ -172,6 +182,7 @@ snapshot(struct mcshm *m, size_t n, struct mcshm_status *st)
 	const int got = mcshm_snapshot(m, n > 0 ? v : NULL, n, sizeof *v, st,
 	    st != NULL ? sizeof *st : 0);
 
+	desk.calls++;
 	must(got >= 0 || got == MCSHM_EAGAIN || got == MCSHM_ENOENT,
 	    "snapshot says %d", got);
 	must(got <= (int)MCSHM_MAX_SERVERS, "snapshot of %d", got);
@@ -225,6 +236,7 @@ hostile_read(const char *path, bool still)
 	struct mcshm *m = NULL;
 	const int err = mcshm_open(&m, path, 0);
 
+	desk.calls++;
 	must(err == 0 || err == MCSHM_ENOENT || err == MCSHM_EPERM ||
 	    err == MCSHM_EDAMAGED || err == MCSHM_EVERSION || err == MCSHM_ESYS,
 	    "open says %d", err);
