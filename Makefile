@@ -187,8 +187,9 @@ $(B)/tests/proof_power.so: tests/proof/power_record.c tests/proof/power.h
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -fPIC -shared $(CFLAGS) \
 	    -o $@ $< -ldl
 
-$(B)/tests/proof_power: $(B)/tests/proof/power.o \
-                        $(patsubst %,$(B)/%.o,$(need_publish))
+power_o   := $(addprefix $(B)/,$(addsuffix .o,tests/proof/power \
+             tests/proof/power_recover $(need_publish)))
+$(B)/tests/proof_power: $(power_o)
 	$(call say,LD)
 	$(Q)$(CC) $(ldflags) -o $@ $^ $(LDLIBS)
 
@@ -245,10 +246,12 @@ fuzz_flags_live   := $(guarded) -ljansson
 fuzz_flags_dump   := $(guarded) -ljansson
 fuzz_flags_conf   := -linih
 
-# What tests/proof/hammer.sh, tests/proof/hostile.sh and tests/fuzz/run need.
+# What tests/proof/hammer.sh, tests/proof/hostile.sh, tests/proof/power.py and
+# tests/fuzz/run need.
 hostile-build: $(B)/tests/proof_hammer $(B)/tests/proof_hostile fuzz-build
 	+@$(MAKE) --no-print-directory SAN=address,undefined B=$(asan_b) \
-	    $(asan_b)/tests/proof_hostile $(asan_b)/mc-shmdump
+	    $(asan_b)/tests/proof_hostile $(asan_b)/tests/proof_power \
+	    $(asan_b)/mc-shmdump
 	+@$(MAKE) --no-print-directory SAN=thread B=$(tsan_b) \
 	    $(tsan_b)/tests/proof_hammer
 
@@ -322,7 +325,7 @@ bench:
 	    PKG_CONFIG='$(PKG_CONFIG)' sh tests/bench/run
 
 proof-build: hostile-build $(B)/tests/proof_step $(B)/tests/proof_stale.so \
-             $(B)/tests/proof_power.so $(B)/tests/proof_power
+             $(B)/tests/proof_power.so
 
 proof:
 	@$(deps) check

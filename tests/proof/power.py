@@ -7,8 +7,8 @@ back from it.
 The real daemon runs with power_record.c preloaded, which writes down each store
 into its file and each call that makes something durable, while verdicts change,
 the roster is reloaded, the file is removed, and a disk gives errors.  power.c
-takes that apart and recovers from each state of the disk; a few of those are
-then given to the real daemon.
+(built with ASan and UBSan) takes that apart and recovers from each state of the
+disk; a few of those are then given to the real daemon.
 
 --full looks at more combinations where there are too many for all of them, and
 at a scheme whose file is larger.
@@ -79,8 +79,9 @@ def enumerate_all(story, limit, every):
     where = story.house.directory / f"disk-{story.journal.name}"
     where.mkdir(mode=0o755)
     done = subprocess.run(
-        [BUILD / "tests/proof_power", story.journal, where, str(limit),
-         str(every), BUILD / "mc-shmdump"], text=True, capture_output=True,
+        [BUILD / "san-address-undefined/tests/proof_power", story.journal,
+         where, str(limit), str(every), BUILD / "mc-shmdump"], text=True,
+        capture_output=True,
         timeout=3600)
     print(done.stdout + done.stderr, end="", flush=True)
     assert done.returncode == 0, f"power ended with {done.returncode}"
