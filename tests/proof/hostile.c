@@ -34,6 +34,7 @@ static const struct family {
 	{ "fields", family_fields, false },
 	{ "words", family_words, false },
 	{ "versions", family_versions, false },
+	{ "texts", family_texts, false },
 	{ "large", family_large, false },
 	{ "attach", family_attach, true },
 	{ "nodes", family_nodes, false },

@@ -45,9 +45,11 @@ void hostile_read_handle(struct mcshm *m, bool still);
 /* The views of mc-shmdump. */
 enum hostile_view { VIEW_PICTURE, VIEW_ALL, VIEW_VERIFY, VIEW_SERVER, VIEW_KEYS,
 	VIEW_JSON, VIEWS };
-/* One of them, by the units of mc-shmdump: its exit code, and *damaged where
- * it said so.  Its output is printable, or is JSON. */
+/* One of them, by the units of mc-shmdump: its exit code.  Its output is
+ * printable, or is JSON. */
 int hostile_dump(const char *path, enum hostile_view view);
+/* The same; *text is what it printed, to be freed. */
+int hostile_dump_text(char **text, const char *path, enum hostile_view view);
 int hostile_dump_all(const char *path);
 
 #endif

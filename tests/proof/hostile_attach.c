@@ -285,6 +285,26 @@ flips(const struct hostile_plan *plan, const struct publish_roster *r,
 	}
 }
 
+/* Without an end; and as a file that is all right but for that. */
+static void
+texts(const struct hostile_plan *plan, const struct publish_roster *r,
+    const struct mkfile *f)
+{
+	struct hostile_text t;
+
+	for (unsigned i = 0; hostile_text(&t, i); i++) {
+		struct mkfile full;
+
+		hostile_case("attach: %s without an end", t.name);
+		mkfile_copy(&full, f);
+		hostile_fill(&full, &t, SERVERS - 1, &t.own, 1);
+		mkfile_seal(&full);
+		mkfile_write(&full, plan->path, full.size);
+		found(plan, r);
+		mkfile_free(&full);
+	}
+}
+
 void
 family_attach(const struct hostile_plan *plan)
 {
@@ -296,6 +316,7 @@ family_attach(const struct hostile_plan *plan)
 	fields(plan, &r, &f);
 	lengths(plan, &r, &f);
 	flips(plan, &r, &f);
+	texts(plan, &r, &f);
 	mkfile_free(&f);
 	servers_free(&r.servers);
 }

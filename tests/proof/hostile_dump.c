@@ -73,7 +73,7 @@ ask(struct dump_ask *a, enum hostile_view view, struct dump_keys *keys)
 }
 
 int
-hostile_dump(const char *path, enum hostile_view view)
+hostile_dump_text(char **text, const char *path, enum hostile_view view)
 {
 	struct dump_paths paths = { (char *[]){ (char *)(uintptr_t)path }, 1 };
 	struct dump_keys keys = { 0 };
@@ -100,10 +100,20 @@ hostile_dump(const char *path, enum hostile_view view)
 		check_json(&out);
 	must(shown.code != DUMP_EXIT_UNREADABLE || a.json != NULL ||
 	    err.size > 0, "unreadable, and nobody says why");
-	free(out.text);
 	free(err.text);
 	dump_keys_free(&keys);
+	*text = out.text;
 	return (int)shown.code;
+}
+
+int
+hostile_dump(const char *path, enum hostile_view view)
+{
+	char *text;
+	const int code = hostile_dump_text(&text, path, view);
+
+	free(text);
+	return code;
 }
 
 int

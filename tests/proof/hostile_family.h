@@ -5,7 +5,10 @@
 #ifndef HOSTILE_FAMILY_H
 #define HOSTILE_FAMILY_H
 
+#include <stddef.h>
 #include <stdint.h>
+
+#include "../unit/mkfile.h"
 
 enum hostile_depth {
 	DEPTH_REDUCED,			/* under valgrind */
@@ -35,6 +38,8 @@ void family_fields(const struct hostile_plan *p);
 void family_words(const struct hostile_plan *p);
 void family_versions(const struct hostile_plan *p);
 void family_large(const struct hostile_plan *p);
+/* hostile_text.c: texts without an end */
+void family_texts(const struct hostile_plan *p);
 /* hostile_attach.c: the daemon on such files */
 void family_attach(const struct hostile_plan *p);
 /* hostile_node.c: what is no file, and whose it is */
@@ -56,8 +61,23 @@ int hostile_field(struct hostile_field *f, unsigned i);
 /* The i-th odd value for a field that holds `was`; false past the last. */
 int hostile_value(uint64_t *v, uint64_t was, uint32_t size, unsigned i);
 /* Set it, and make the header's sum fit. */
-struct mkfile;
 void hostile_set(struct mkfile *f, const struct hostile_field *field,
     uint64_t v);
+
+/* Every text of the file. */
+struct hostile_text {
+	const char *name;		/* also the JSON's of mc-shmdump */
+	enum { TEXT_HEADER, TEXT_ROSTER, TEXT_ENTRY } part;
+	uint32_t off, size;
+	char own;			/* a byte that no other one is filled
+					 * with, nor mc-shmdump's words have
+					 * three of in a row */
+};
+/* The i-th; false past the last. */
+int hostile_text(struct hostile_text *t, unsigned i);
+/* Fill it, to its last byte, with what (len bytes, repeated); in a roster and
+ * its entries for the server in this slot.  For the next seal. */
+void hostile_fill(struct mkfile *f, const struct hostile_text *t,
+    uint32_t slot, const char *what, size_t len);
 
 #endif

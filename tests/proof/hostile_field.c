@@ -1,11 +1,10 @@
 /*
- * hostile_field.c - every field of the header, and what to put there.
+ * hostile_field.c - every field of the header, every text of the file, and what
+ * to put there.
  */
 #include "hostile_family.h"
 
 #include <string.h>
-
-#include "../unit/mkfile.h"
 
 #define FIELD(name) { #name, offsetof(struct mcshm_header, name), \
 	sizeof ((struct mcshm_header *)0)->name }
@@ -68,4 +67,48 @@ hostile_set(struct mkfile *f, const struct hostile_field *field, uint64_t v)
 	memcpy(f->p + field->off, &v, field->size);
 	if (field->off != offsetof(struct mcshm_header, header_sum))
 		f->h->header_sum = mcshm_header_sum(f->h);
+}
+
+#define TEXT(part, type, name, own) { #name, part, \
+	offsetof(struct type, name), sizeof ((struct type *)0)->name, own }
+
+static const struct hostile_text texts[] = {
+	TEXT(TEXT_HEADER, mcshm_header, pool, '!'),
+	TEXT(TEXT_HEADER, mcshm_header, fixed_spare, '$'),
+	TEXT(TEXT_HEADER, mcshm_header, daemon_version, '&'),
+	TEXT(TEXT_HEADER, mcshm_header, host, '*'),
+	TEXT(TEXT_HEADER, mcshm_header, config, '@'),
+	TEXT(TEXT_HEADER, mcshm_header, text_spare, '^'),
+	TEXT(TEXT_ROSTER, mcshm_roster, name, '`'),
+	TEXT(TEXT_ROSTER, mcshm_roster, host, '~'),
+	TEXT(TEXT_ROSTER, mcshm_roster, ident, '{'),
+	TEXT(TEXT_ROSTER, mcshm_roster, spare, '}'),
+	TEXT(TEXT_ENTRY, mcshm_entry, server_version, '<'),
+	/* A time, which stands behind a text. */
+	TEXT(TEXT_ENTRY, mcshm_entry, admin_since, '>'),
+	TEXT(TEXT_ENTRY, mcshm_entry, admin_who, '?'),
+	TEXT(TEXT_ENTRY, mcshm_entry, admin_why, '|'),
+	/* A number, which does. */
+	TEXT(TEXT_ENTRY, mcshm_entry, addresses, ';'),
+};
+
+int
+hostile_text(struct hostile_text *t, unsigned i)
+{
+	if (i >= sizeof texts / sizeof *texts)
+		return 0;
+	*t = texts[i];
+	return 1;
+}
+
+void
+hostile_fill(struct mkfile *f, const struct hostile_text *t, uint32_t slot,
+    const char *what, size_t len)
+{
+	unsigned char *p = t->part == TEXT_HEADER ? (unsigned char *)f->h :
+	    t->part == TEXT_ROSTER ? (unsigned char *)mkfile_roster(f, slot) :
+	    (unsigned char *)mkfile_entry(f, slot);
+
+	for (uint32_t i = 0; i < t->size; i++)
+		p[t->off + i] = (unsigned char)what[i % len];
 }
