@@ -205,7 +205,7 @@ hostile   := $(addprefix tests/proof/,hostile_read hostile_dump guarded) \
              $(library:%=libmcshm/%)
 hostile_o := $(addprefix $(B)/,$(addsuffix .o,$(hostile) \
              tests/proof/hostile $(addprefix tests/proof/hostile_,file \
-             field text attach node live) checkerd/publish \
+             field text large attach node live) checkerd/publish \
              checkerd/publish_file \
              checkerd/publish_image checkerd/servers checkerd/verdict))
 guarded   := -Wl,--wrap=mmap -Wl,--wrap=munmap

@@ -36,6 +36,7 @@ static const struct family {
 	{ "versions", family_versions, false },
 	{ "texts", family_texts, false },
 	{ "large", family_large, false },
+	{ "last", family_last, false },
 	{ "attach", family_attach, true },
 	{ "nodes", family_nodes, false },
 	{ "owners", family_owners, false },

@@ -37,7 +37,9 @@ void family_flipped(const struct hostile_plan *p);
 void family_fields(const struct hostile_plan *p);
 void family_words(const struct hostile_plan *p);
 void family_versions(const struct hostile_plan *p);
+/* hostile_large.c: as large as a file can be */
 void family_large(const struct hostile_plan *p);
+void family_last(const struct hostile_plan *p);
 /* hostile_text.c: texts without an end */
 void family_texts(const struct hostile_plan *p);
 /* hostile_attach.c: the daemon on such files */
@@ -50,6 +52,9 @@ void family_live(const struct hostile_plan *p);
 void family_shrinking(const struct hostile_plan *p);
 
 /* hostile_field.c */
+
+/* A small file with something of everything in it. */
+void hostile_small(struct mkfile *f);
 
 /* Every field of the header. */
 struct hostile_field {

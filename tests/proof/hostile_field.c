@@ -1,10 +1,28 @@
 /*
- * hostile_field.c - every field of the header, every text of the file, and what
- * to put there.
+ * hostile_field.c - a good file, every field of its header, every text in it,
+ * and what to put there.
  */
 #include "hostile_family.h"
 
+#include <stdio.h>
 #include <string.h>
+
+void
+hostile_small(struct mkfile *f)
+{
+	static const struct mkfile_server v[] = {
+		{ "", "10.9.0.1", MCSHM_KIND_IPV4, 11211, 1 },
+		{ "two", "cache2.example.net", MCSHM_KIND_NAME, 11211, 3 },
+		{ "", "/run/memcached.sock", MCSHM_KIND_UNIX, 0, 1 },
+		{ "four", "2001:db8::4", MCSHM_KIND_IPV6, 11211, 1 },
+	};
+
+	mkfile_make(f, MCSHM_SCHEME_LIBMEMCACHED_MODULA, v, 4);
+	mkfile_set(f, 1, MCSHM_DOWN, MCSHM_READY);
+	mkfile_set(f, 3, MCSHM_HELD, MCSHM_READY);
+	snprintf(f->h->pool, sizeof f->h->pool, "web");
+	mkfile_seal(f);
+}
 
 #define FIELD(name) { #name, offsetof(struct mcshm_header, name), \
 	sizeof ((struct mcshm_header *)0)->name }

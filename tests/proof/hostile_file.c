@@ -1,7 +1,7 @@
 /*
  * hostile_file.c - pool files that are damaged, or made to do harm, as they lie
  * there: cut short, a byte flipped, fields and words at their limits, other
- * versions, very large ones.
+ * versions.
  *
  * What must be refused, and what must be called damaged, is worked out here
  * from mcshm(5), not from the code that decides it.
@@ -21,24 +21,6 @@
 #define UNREADABLE 3			/* mc-shmdump's exit code */
 #define MODULA MCSHM_SCHEME_LIBMEMCACHED_MODULA
 #define MAGLEV MCSHM_SCHEME_MAGLEV
-
-/* A small file with something of everything in it. */
-static void
-small(struct mkfile *f)
-{
-	static const struct mkfile_server v[] = {
-		{ "", "10.9.0.1", MCSHM_KIND_IPV4, 11211, 1 },
-		{ "two", "cache2.example.net", MCSHM_KIND_NAME, 11211, 3 },
-		{ "", "/run/memcached.sock", MCSHM_KIND_UNIX, 0, 1 },
-		{ "four", "2001:db8::4", MCSHM_KIND_IPV6, 11211, 1 },
-	};
-
-	mkfile_make(f, MODULA, v, 4);
-	mkfile_set(f, 1, MCSHM_DOWN, MCSHM_READY);
-	mkfile_set(f, 3, MCSHM_HELD, MCSHM_READY);
-	snprintf(f->h->pool, sizeof f->h->pool, "web");
-	mkfile_seal(f);
-}
 
 /* A file that is there, changed in place between cases. */
 struct paper {
@@ -69,7 +51,7 @@ family_truncated(const struct hostile_plan *p)
 	struct mkfile f;
 	struct paper paper;
 
-	small(&f);
+	hostile_small(&f);
 	paper = paper_lay(&f, p->path);
 	for (uint64_t len = paper.size; len-- > 0;) {
 		if (len % step != 0)
@@ -150,7 +132,7 @@ family_flipped(const struct hostile_plan *p)
 	struct paper paper;
 	uint32_t n = 0;
 
-	small(&f);
+	hostile_small(&f);
 	/* The active section is the first. */
 	f.h->generation &= ~UINT64_C(1);
 	mkfile_seal(&f);
@@ -319,7 +301,7 @@ family_fields(const struct hostile_plan *p)
 {
 	struct mkfile f;
 
-	small(&f);
+	hostile_small(&f);
 	fields_of(p, &f, "modula");
 	fields_together(p, &f);
 	mkfile_free(&f);
@@ -400,7 +382,7 @@ family_words(const struct hostile_plan *p)
 	struct mcshm_header *h;
 	struct mkfile f;
 
-	small(&f);
+	hostile_small(&f);
 	h = f.h;
 	words_in(p, &f, "roster", h->roster_off, h->roster_stride);
 	words_in(p, &f, "last of the roster",
@@ -495,7 +477,7 @@ family_versions(const struct hostile_plan *p)
 		{ UINT32_MAX, MCSHM_EVERSION } };
 	struct mkfile f;
 
-	small(&f);
+	hostile_small(&f);
 	for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
 		char what[64];
 
@@ -510,84 +492,8 @@ family_versions(const struct hostile_plan *p)
 	other_endian(&f);
 	one_version(p, &f, "other byte order", MCSHM_EDAMAGED);
 	mkfile_free(&f);
-	small(&f);
+	hostile_small(&f);
 	far_future(&f);
 	one_version(p, &f, "far future", MCSHM_EVERSION);
 	mkfile_free(&f);
-}
-
-/* Large -------------------------------------------------------------------- */
-
-/* A small file's content at the head of a hole of so many bytes. */
-static void
-hole(const struct hostile_plan *p, struct mkfile *f, uint64_t size,
-    uint64_t file_size, int want)
-{
-	const struct paper paper = paper_lay(f, p->path);
-	int got;
-
-	hostile_case("%llu bytes, %llu by the header", (unsigned long long)size,
-	    (unsigned long long)file_size);
-	f->h->file_size = file_size;
-	f->h->header_sum = mcshm_header_sum(f->h);
-	paper_put(&paper, f->h, sizeof *f->h, 0);
-	must(ftruncate(paper.fd, (off_t)size) == 0, "no sparse file of %llu "
-	    "bytes: not on this file system", (unsigned long long)size);
-	got = hostile_read(p->path, true);
-	must(got == want, "open says %d, not %d", got, want);
-	must((hostile_dump_all(p->path) == UNREADABLE) == (want != 0),
-	    "mc-shmdump disagrees");
-	f->h->file_size = paper.size;
-	close(paper.fd);
-}
-
-static void
-most_servers(const struct hostile_plan *p, uint32_t scheme)
-{
-	const uint32_t rounds = plan_of(p, 1, 4, 2000);
-	uint64_t r = 2463534242;
-	struct paper paper;
-	struct mkfile f;
-
-	hostile_case("%u servers", MCSHM_MAX_SERVERS);
-	mkfile_make(&f, scheme, NULL, MCSHM_MAX_SERVERS);
-	paper = paper_lay(&f, p->path);
-	must(hostile_read(p->path, true) == 0, "not opened");
-	if (p->depth != DEPTH_REDUCED)
-		must(hostile_dump_all(p->path) != UNREADABLE, "not shown");
-	for (uint32_t i = 0; i < rounds; i++) {
-		const uint64_t off = f.h->header_size + next_random(&r) %
-		    (f.h->file_size - f.h->header_size);
-		const uint8_t wrong = f.p[off] ^ (uint8_t)(1 + i % 255);
-
-		hostile_case("%u servers, byte %llu", MCSHM_MAX_SERVERS,
-		    (unsigned long long)off);
-		paper_put(&paper, &wrong, 1, off);
-		must(hostile_read(p->path, true) == 0, "not opened");
-		paper_put(&paper, &f.p[off], 1, off);
-	}
-	close(paper.fd);
-	mkfile_free(&f);
-}
-
-void
-family_large(const struct hostile_plan *p)
-{
-	struct mkfile f;
-	uint64_t size;
-
-	small(&f);
-	size = f.h->file_size;
-	hole(p, &f, size + 1, size, 0);
-	hole(p, &f, MCSHM_MAX_FILE, MCSHM_MAX_FILE, 0);
-	hole(p, &f, MCSHM_MAX_FILE + 1, MCSHM_MAX_FILE, 0);
-	hole(p, &f, MCSHM_MAX_FILE + 4096, MCSHM_MAX_FILE + 4096,
-	    MCSHM_EDAMAGED);
-	hole(p, &f, UINT64_C(1) << 40, size, 0);
-	hole(p, &f, UINT64_C(1) << 40, UINT64_C(1) << 40, MCSHM_EDAMAGED);
-	hole(p, &f, size, UINT64_C(1) << 63, MCSHM_EDAMAGED);
-	mkfile_free(&f);
-	most_servers(p, MODULA);
-	if (p->depth != DEPTH_REDUCED)
-		most_servers(p, MAGLEV);
 }

@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -143,6 +144,9 @@ family_nodes(const struct hostile_plan *p)
 	    "mknod: must be root, with CAP_MKNOD");
 	node(p, "device that is not there", p->path, MCSHM_EDAMAGED);
 	unlink(p->path);
+	must(mknod(p->path, S_IFBLK | 0644, makedev(240, 77)) == 0, "mknod");
+	node(p, "disk that is not there", p->path, MCSHM_EDAMAGED);
+	unlink(p->path);
 	links(p);
 	paths(p);
 }
@@ -162,13 +166,16 @@ owned_path(char path[200], const struct hostile_plan *p, size_t d, size_t dm,
 	snprintf(path, 200, "%s/%zu.%zu/%zu.%zu.mcshm", p->dir, d, dm, f, fm);
 }
 
+static bool
+readable(uid_t me, uid_t file, mode_t mode)
+{
+	return me == 0 || (mode & (file == me ? S_IRUSR : S_IROTH)) != 0;
+}
+
 static int
 believed(uid_t me, uid_t file, mode_t mode, uid_t dir, mode_t dir_mode)
 {
-	const bool readable = me == 0 ||
-	    (mode & (file == me ? S_IRUSR : S_IROTH)) != 0;
-
-	if (!readable || (mode & 022) != 0)
+	if (!readable(me, file, mode) || (mode & 022) != 0)
 		return MCSHM_EPERM;
 	if (file == 0 || file == me)
 		return 0;
@@ -204,6 +211,20 @@ make_owned(const struct hostile_plan *p)
 	}
 }
 
+/* mc-shmdump shows whatever it can read, and says so where clients refuse. */
+static void
+look_dumped(const char *path, bool can, bool refused)
+{
+	char *text;
+	const int code = hostile_dump_text(&text, path, VIEW_JSON);
+
+	must((code != UNREADABLE) == can, "mc-shmdump ends with %d", code);
+	must(!can || (strstr(text, "\"refused\":null") == NULL) == refused,
+	    "clients %s it, mc-shmdump says otherwise",
+	    refused ? "refuse" : "believe");
+	free(text);
+}
+
 /* The user that runs this process looks at all of them. */
 static void
 look(const struct hostile_plan *p, uid_t me)
@@ -223,6 +244,8 @@ look(const struct hostile_plan *p, uid_t me)
 		got = mcshm_open(&m, path, 0);
 		must(got == want, "open says %d, not %d", got, want);
 		mcshm_close(m);
+		look_dumped(path, readable(me, owners[f], file_modes[fm]),
+		    want != 0);
 	}
 }
 
