@@ -2,7 +2,7 @@
  * hammer.c - proof_hammer: readers of all kinds against a writer that never
  * rests.
  *
- *	proof_hammer --quick|--full|--threads
+ *	proof_hammer --quick|--full [--threads]
  *
  * Phases, each until so much has happened, however long that takes (minutes
  * at most, or an hour):
@@ -34,12 +34,19 @@
 struct goals {
 	uint64_t snapshots, paced, replaced, limited, held, orphans;
 	time_t patience;		/* seconds a phase may take */
+	bool threads;			/* nothing but threads on one handle */
 };
 
-static const struct goals quick = { 200000, 20000, 60, 30, 10, 3, 300 };
-static const struct goals full = { 10000000, 500000, 3000, 2000, 300, 60,
-	3600 };
-static const struct goals few = { 0, 0, 15, 0, 0, 0, 300 };
+static const struct goals quick = { .snapshots = 200000, .paced = 20000,
+	.replaced = 60, .limited = 30, .held = 10, .orphans = 3,
+	.patience = 300 };
+static const struct goals full = { .snapshots = 10000000, .paced = 500000,
+	.replaced = 3000, .limited = 2000, .held = 300, .orphans = 60,
+	.patience = 3600 };
+static const struct goals quick_threads = { .replaced = 15, .patience = 300,
+	.threads = true };
+static const struct goals full_threads = { .replaced = 600, .patience = 3600,
+	.threads = true };
 
 struct phase {
 	struct board *b;
@@ -275,7 +282,7 @@ replaced(struct board *b, const struct goals *g, const char *dir)
 	set_path(b, dir);
 	b->removing = true;
 	start_writer(&p, write_replaced);
-	if (g != &few) {
+	if (!g->threads) {
 		start_reader(&p, READER_PLAIN);
 		start_reader(&p, READER_FAST);
 		start_reader(&p, READER_PICKS);
@@ -331,7 +338,7 @@ run(const struct goals *g, const char *dir)
 		perror("hammer");
 		return 1;
 	}
-	if (g != &few) {
+	if (!g->threads) {
 		good = good && flat_out(b, g, dir);
 		cases += b->snapshots + b->picks + b->lists;
 		good = good && paced(b, g, dir);
@@ -339,7 +346,7 @@ run(const struct goals *g, const char *dir)
 	}
 	good = good && replaced(b, g, dir);
 	cases += b->snapshots + b->picks + b->lists;
-	if (g != &few) {
+	if (!g->threads) {
 		good = good && orphaned(b, g, dir);
 		cases += b->picks;
 	}
@@ -350,20 +357,31 @@ run(const struct goals *g, const char *dir)
 	return good ? 0 : 1;
 }
 
+static const struct goals *
+goals_of(int argc, char **argv)
+{
+	const bool threads = argc == 3 && strcmp(argv[2], "--threads") == 0;
+
+	if (argc != 2 && !threads)
+		return NULL;
+	if (strcmp(argv[1], "--quick") == 0)
+		return threads ? &quick_threads : &quick;
+	if (strcmp(argv[1], "--full") == 0)
+		return threads ? &full_threads : &full;
+	return NULL;
+}
+
 int
 main(int argc, char **argv)
 {
 	char dir[] = "/dev/shm/proof_hammer.XXXXXX";
-	const struct goals *g = argc != 2 ? NULL :
-	    strcmp(argv[1], "--quick") == 0 ? &quick :
-	    strcmp(argv[1], "--full") == 0 ? &full :
-	    strcmp(argv[1], "--threads") == 0 ? &few : NULL;
+	const struct goals *g = goals_of(argc, argv);
 	char command[64];
 	int code;
 
 	if (g == NULL) {
 		fprintf(stderr,
-		    "usage: proof_hammer --quick|--full|--threads\n");
+		    "usage: proof_hammer --quick|--full [--threads]\n");
 		return 64;
 	}
 	if (mkdtemp(dir) == NULL || chmod(dir, 0755) != 0) {

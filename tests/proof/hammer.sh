@@ -19,4 +19,4 @@ setarch "$(uname -m)" -R true 2>/dev/null && fixed="setarch $(uname -m) -R"
 "$BUILD/tests/proof_hammer" "$depth" || exit 1
 echo 'threads on one handle, under TSan:'
 TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
-    $fixed "$BUILD/san-thread/tests/proof_hammer" --threads || exit 1
+    $fixed "$BUILD/san-thread/tests/proof_hammer" "$depth" --threads || exit 1
