@@ -215,7 +215,7 @@ $(B)/tests/proof_hostile: $(hostile_o)
 
 # Proof: a writer stepped through, instruction by instruction.  Bound at start
 # (-z now), so that no step is the dynamic linker's.
-machine   := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+machine   := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
 step      := $(addprefix tests/proof/step,_scene _trace _walk _watch _yard \
              _machine_$(if $(wildcard tests/proof/step_machine_$(machine).c),$\
              $(machine),other)) tests/proof/step

@@ -1,6 +1,6 @@
 /*
  * fuzz_live.c - a pool file that becomes what the fuzzer says (see fuzz_file.c),
- * over and over, while the library has it mapped.
+ * over and over, while the library has it mapped, and while mc-shmdump reads it.
  *
  * A thread puts the file into one state after another: whole, changed, changed
  * with sums that fit, or changed in a burst that never stands still; under the
@@ -23,6 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define PASSES 3
 #define BURST 8
+#define YIELDS 10000
 
 struct vandal {
 	const uint8_t *data;
@@ -87,14 +88,18 @@ turn(struct vandal *v, const unsigned char *content)
 	}
 }
 
+/* mc-shmdump makes no calls: it gets another state now and then. */
 static void
 dwell(struct vandal *v)
 {
 	const uint64_t until = hostile_calls() +
 	    (next(v) % 4 == 0 ? 0 : UINT64_C(1) << next(v) % 10);
 
-	while (hostile_calls() < until && !v->over)
+	for (unsigned i = 0; i < YIELDS && !v->over; i++) {
+		if (hostile_calls() >= until)
+			break;
 		sched_yield();
+	}
 }
 
 static void *
@@ -152,6 +157,7 @@ read_on(struct vandal *v, const char *path)
 		hostile_read_handle(m, false);
 		hostile_read(path, false);
 	}
+	hostile_dump(path, (enum hostile_view)(v->data[1] % VIEWS));
 	v->over = true;
 	pthread_join(t, NULL);
 	mcshm_close(m);

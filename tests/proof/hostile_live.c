@@ -1,6 +1,6 @@
 /*
- * hostile_live.c - the file changes under those who have it mapped, against all
- * rules and as fast as a processor can.
+ * hostile_live.c - the file changes under those who have it mapped, and under
+ * mc-shmdump, against all rules and as fast as a processor can.
  *
  * A process of its own is at it: words at random, fields at their limits with a
  * sum that fits, generations that go anywhere, retired files, other files under
@@ -259,6 +259,8 @@ family_live(const struct hostile_plan *p)
 		if (p->depth == DEPTH_REDUCED)
 			r.rounds = 2;
 		read_all(&r);
+		for (unsigned view = 0; view < VIEWS; view++)
+			hostile_dump(p->path, (enum hostile_view)view);
 		done += r.rounds;
 		must(done < 1000 * rounds, "nobody ever gets in: opened %u, "
 		    "answered %u", (unsigned)r.opened, (unsigned)r.answered);
