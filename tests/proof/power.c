@@ -79,9 +79,19 @@ power_header(const struct power_version *v)
 	return h;
 }
 
+bool
+power_this_boot(const struct mcshm_header *h)
+{
+	uint64_t id[2];
+
+	mcshm_boot_id(id);
+	return memcmp(id, h->boot_id, sizeof id) == 0;
+}
+
 /* The section of this parity, in the newest versions. */
 static unsigned char *
-section_now(const struct power_file *f, const struct mcshm_header *h, uint64_t g)
+section_now(const struct power_file *f, const struct mcshm_header *h,
+    uint64_t g)
 {
 	const uint64_t off = h->section_off[g & 1];
 	unsigned char *section = power_need(malloc(h->section_size));
@@ -91,7 +101,8 @@ section_now(const struct power_file *f, const struct mcshm_header *h, uint64_t g
 		power_die("a section that is not in its file");
 	for (uint64_t i = 0; i < h->section_size / POWER_PAGE; i++)
 		memcpy(section + i * POWER_PAGE,
-		    power_newest(f, (uint32_t)(off / POWER_PAGE + i)), POWER_PAGE);
+		    power_newest(f, (uint32_t)(off / POWER_PAGE + i)),
+		    POWER_PAGE);
 	return section;
 }
 
@@ -111,7 +122,8 @@ publish_seen(struct power *p, struct power_file *f, uint64_t g)
 	const struct mcshm_header h = power_header(power_newest(f, 0));
 	struct power_state *s;
 
-	f->state = power_need(realloc(f->state, (f->states + 1) * sizeof *f->state));
+	f->state = power_need(realloc(f->state,
+	    (f->states + 1) * sizeof *f->state));
 	s = &f->state[f->states++];
 	*s = (struct power_state){ g, section_now(f, &h, g) };
 	p->states++;
@@ -377,6 +389,21 @@ take_names(struct power *p)
 }
 
 static void
+take_found(struct power *p, const struct power_record *r)
+{
+	struct power_file *f = &p->file[r->file];
+	struct mcshm_header h;
+
+	if (f->pages == 0)
+		power_die("found nothing");
+	for (uint32_t i = 0; i < f->pages; i++)
+		page_synced(&f->page[i]);
+	p->name[POWER_PATH] = p->live[POWER_PATH] = r->file;
+	h = power_header(power_newest(f, 0));
+	f->foreign = !power_this_boot(&h);
+}
+
+static void
 take(struct power *p, const struct power_record *r, FILE *in)
 {
 	if (r->file != POWER_NONE && r->file >= POWER_FILES)
@@ -396,6 +423,9 @@ take(struct power *p, const struct power_record *r, FILE *in)
 		take_names(p);
 		return;
 	case POWER_SIZE:
+		return;
+	case POWER_FOUND:
+		take_found(p, r);
 		return;
 	default:
 		take_op(p, r);

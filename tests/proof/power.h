@@ -20,7 +20,10 @@ enum power_kind {
 	POWER_CREATE,		/* name `at` leads to the file */
 	POWER_RENAME,		/* the temporary name became the path */
 	POWER_EXCHANGE,		/* of the two names */
-	POWER_UNLINK		/* name `at` is gone */
+	POWER_UNLINK,		/* name `at` is gone */
+	POWER_FOUND		/* the path leads to the file since before the
+				 * journal; all that it became so far is what
+				 * it was found as */
 };
 
 enum power_name { POWER_PATH, POWER_TMP, POWER_NAMES };

@@ -6,9 +6,10 @@ back from it.
 
 The real daemon runs with power_record.c preloaded, which writes down each store
 into its file and each call that makes something durable, while verdicts change,
-the roster is reloaded, the file is removed, and a disk gives errors.  power.c
-(built with ASan and UBSan) takes that apart and recovers from each state of the
-disk; a few of those are then given to the real daemon.
+the roster is reloaded, the file is removed, and a disk gives errors; then
+another one, in another boot, goes on with what is there.  power.c (built with
+ASan and UBSan) takes that apart and recovers from each state of the disk; a few
+of those are then given to the real daemon.
 
 --full looks at more combinations where there are too many for all of them, and
 at a scheme whose file is larger.
@@ -19,10 +20,11 @@ import shutil
 import subprocess
 import sys
 
-from inject_lane import FAST, PATIENCE, House, wait_until
+from inject_lane import FAST, PATIENCE, House, poke, wait_until
 from harness import BUILD
 
 SERVERS = 12            # three pages of them a section
+OTHER_BOOT = 0x2222222222222222, 0x3333333333333333
 
 
 class Story:
@@ -30,7 +32,7 @@ class Story:
 
     def __init__(self, house, scheme):
         self.house = house
-        self.journal = house.directory / f"journal-{scheme}"
+        self.journal = None
         self.broken = house.directory / f"broken-{scheme}"
         self.fake = house.fake(SERVERS + 1)
         self.checker = house.checker(
@@ -39,7 +41,8 @@ class Story:
             start=False, defaults=FAST,
             checker={"heartbeat": "100ms", "stale_after": "1h"})
 
-    def start(self):
+    def start(self, journal):
+        self.journal = self.house.directory / journal
         self.checker.start(env={
             "LD_PRELOAD": str(BUILD / "tests/proof_power.so"),
             "POWER_JOURNAL": str(self.journal),
@@ -51,8 +54,9 @@ class Story:
         self.checker.wait_verdicts(
             {f"fake{i}": "UP" if mode == "ok" else "DOWN"}, seconds=PATIENCE)
 
-    def tell(self):
-        self.start()
+    def first(self):
+        """From nothing on."""
+        self.start("journal-first")
         self.change(1, "refuse")
         self.change(9, "refuse")
         self.change(1, "ok")
@@ -71,6 +75,20 @@ class Story:
         self.change(2, "refuse")
         self.broken.unlink()
         self.change(2, "ok")
+        self.end()
+
+    def next_boot(self):
+        """On a file of the last boot, in which a server was DOWN."""
+        path = self.checker.path()
+        self.fake.set(SERVERS, "ok")
+        for i, half in enumerate(OTHER_BOOT):
+            poke(path, 264 + 8 * i, half)
+        self.start("journal-next")
+        self.change(3, "refuse")
+        self.change(3, "ok")
+        self.end()
+
+    def end(self):
         assert self.checker.stop(seconds=PATIENCE) == 0, self.checker.log()
 
 
@@ -101,20 +119,27 @@ def start_on(story, kept):
     assert checker.stop(seconds=PATIENCE) == 0, checker.log()
 
 
+def recover_all(story, limit, every, daemons):
+    where, cases = enumerate_all(story, limit, every)
+    kept = sorted(where.glob("kept*"), key=lambda p: int(p.name[4:]))
+    some = kept[::max(1, len(kept) // daemons)]
+    for one in some:
+        start_on(story, one)
+    print(f"power     the real daemon started on {len(some)} of them")
+    return cases + len(some)
+
+
 def prove(scheme, limit, every, daemons):
     house = House("power")
     try:
         story = Story(house, scheme)
-        story.tell()
-        story.checker.ini.write_text(story.checker.text())
-        where, cases = enumerate_all(story, limit, every)
-        kept = sorted(where.glob("kept*"), key=lambda p: int(p.name[4:]))
-        some = kept[::max(1, len(kept) // daemons)]
-        for one in some:
-            start_on(story, one)
-        print(f"power     {scheme}: the real daemon started on "
-              f"{len(some)} of them")
-        cases += len(some)
+        cases = 0
+        for tell in story.first, story.next_boot:
+            tell()
+            story.checker.ini.write_text(story.checker.text())
+            last = story.checker.path().read_bytes()
+            cases += recover_all(story, limit, every, daemons)
+            story.checker.path().write_bytes(last)
     except BaseException:
         for title, text in house.story():
             print(f"--- {title}\n{text}")

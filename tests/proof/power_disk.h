@@ -42,6 +42,7 @@ struct power_file {
 	uint32_t pages;
 	struct power_state *state;
 	uint32_t states;
+	bool foreign;		/* state[0] is of another boot */
 };
 
 struct power_op {
@@ -81,6 +82,7 @@ void power_failed(struct power *p, uint32_t path, const char *what);
 const struct power_version *power_newest(const struct power_file *f,
     uint32_t page);
 struct mcshm_header power_header(const struct power_version *v);
+bool power_this_boot(const struct mcshm_header *h);
 /* The disk may have less than has been published. */
 bool power_file_failed(const struct power_file *f);
 

@@ -204,7 +204,7 @@ is_pool(const char *path)
 	return strcmp(slash != NULL ? slash + 1 : path, "web.mcshm") == 0;
 }
 
-static void
+static uint32_t
 meet(int fd)
 {
 	struct recorder *r = &recorder;
@@ -214,7 +214,27 @@ meet(int fd)
 	if (fstat(fd, &st) != 0 || r->files == FILES)
 		die("power: too many files\n");
 	r->file[r->files] = (struct seen){ st.st_dev, st.st_ino, NULL, 0 };
-	note(POWER_CREATE, r->files++, POWER_TMP, 0, NULL);
+	return r->files++;
+}
+
+/* The header last: with it, what is in the file counts. */
+static void
+meet_found(int fd)
+{
+	const uint32_t file = meet(fd);
+	unsigned char page[POWER_PAGE];
+	struct stat st;
+
+	if (fstat(fd, &st) != 0 || st.st_size % POWER_PAGE != 0)
+		die("power: found something else than whole pages\n");
+	for (off_t i = st.st_size / POWER_PAGE; i-- > 0;) {
+		if (pread(fd, page, sizeof page, i * POWER_PAGE) !=
+		    sizeof page)
+			die("power: cannot read what was found\n");
+		note(POWER_DATA, file, (uint64_t)i, 0, page);
+	}
+	note(POWER_FOUND, file, 0, 0, NULL);
+	recorder.path_is_there = true;
 }
 
 /* An inode's number may be given to another file: the last one is meant. */
@@ -239,7 +259,10 @@ openat(int dir, const char *path, int flags, ...)
 	fd = real_openat(dir, path, flags, mode);
 	if (fd != -1 && (flags & O_CREAT) != 0 && is_tmp(path)) {
 		forget(file_of(fd));
-		meet(fd);
+		note(POWER_CREATE, meet(fd), POWER_TMP, 0, NULL);
+	} else if (fd != -1 && (flags & O_ACCMODE) == O_RDWR &&
+	    is_pool(path) && file_of(fd) == NOBODY) {
+		meet_found(fd);
 	}
 	return fd;
 }

@@ -199,14 +199,17 @@ check_library(struct power *p, uint32_t path, uint64_t least)
 	}
 	err = mcshm_snapshot(m, v, SERVERS, sizeof *v, &st, sizeof st);
 	mcshm_close(m);
-	if (power_file_failed(f))	/* it has no sums to tell by; but this far */
+	/* It has no sums to tell by; but it comes this far. */
+	if (power_file_failed(f))
 		return;
 	s = err >= 0 && st.generation >= least ?
 	    state_of(f, st.generation) : NULL;
 	if (s == NULL)
-		power_failed(p, path, "the library has no state that was published");
+		power_failed(p, path,
+		    "the library has no state that was published");
 	else if (!same_states(s, &h, v))
-		power_failed(p, path, "the library gives a torn or invented state");
+		power_failed(p, path,
+		    "the library gives a torn or invented state");
 }
 
 static struct publish_roster
@@ -328,15 +331,22 @@ check_attached(struct power *p, uint32_t path, uint64_t least, ino_t ino,
 		check_damaged(p, path, left);
 		return;
 	}
-	s = state_find(f, power_file_failed(f) ? 0 : least, section, h.section_size);
+	s = state_find(f, power_file_failed(f) ? 0 : least, section,
+	    h.section_size);
 	if (s == NULL && power_file_failed(f) && is_next(f, section, &h))
 		p->new++;
 	else if (s == NULL)
-		power_failed(p, path, "the daemon takes a torn or invented state");
+		power_failed(p, path,
+		    "the daemon takes a torn or invented state");
 	else if (left->entry != NULL && !same_left(left, s, &h))
 		power_failed(p, path, "the daemon inherits another state");
-	else if (left->entry == NULL && h.boot_id[0] != 0 && h.boot_id[1] != 0)
-		power_failed(p, path, "the daemon forgets what it could inherit");
+	else if ((left->entry != NULL) != power_this_boot(&h))
+		power_failed(p, path, left->entry != NULL ?
+		    "the daemon inherits from another boot" :
+		    "the daemon forgets what it could inherit");
+	else if (left->entry != NULL && f->foreign && s == &f->state[0])
+		power_failed(p, path,
+		    "another boot's verdicts look like this one's");
 	else if (s->generation == least)
 		p->old++;
 	else
@@ -465,7 +475,8 @@ check_unmade(struct power *p)
 		publish_abandon(publish);
 	}
 	if (access(p->tmp, F_OK) == 0)
-		power_failed(p, POWER_NONE, "the temporary name is still there");
+		power_failed(p, POWER_NONE,
+		    "the temporary name is still there");
 	servers_free(&r.servers);
 	p->unmade++;
 }
