@@ -40,7 +40,7 @@ struct goals {
 static const struct goals quick = { .snapshots = 200000, .paced = 20000,
 	.replaced = 60, .limited = 30, .held = 10, .orphans = 3,
 	.patience = 300 };
-static const struct goals full = { .snapshots = 10000000, .paced = 500000,
+static const struct goals full = { .snapshots = 50000000, .paced = 10000000,
 	.replaced = 3000, .limited = 2000, .held = 300, .orphans = 60,
 	.patience = 3600 };
 static const struct goals quick_threads = { .replaced = 15, .patience = 300,
