@@ -1,6 +1,7 @@
 /*
- * fuzz_live.c - a pool file that becomes what the fuzzer says (see fuzz_file.c),
- * over and over, while the library has it mapped, and while mc-shmdump reads it.
+ * fuzz_live.c - a pool file that becomes what the fuzzer says (fuzz_file.c says
+ * how), over and over, while the library has it mapped, and while mc-shmdump
+ * reads it.
  *
  * A thread puts the file into one state after another: whole, changed, changed
  * with sums that fit, or changed in a burst that never stands still; under the
