@@ -9,6 +9,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* With its ring in the header, the table's sum covers itself. */
+static bool
+sums_itself(const struct mcshm_header *h)
+{
+	return h->ring_points != 0 && h->ring_off < h->header_size;
+}
+
 /* A fuzzer whose sums do not fit stops there, and sees nothing of what comes
  * behind them; it would not even know. */
 static void
@@ -21,10 +28,12 @@ check_sums(const char *path)
 	if (dump_file_read(&f, path, &t) < 0)
 		return;
 	parts = dump_check_parts(&f);
-	must(parts.roster != DUMP_PART_SUM && parts.table != DUMP_PART_SUM &&
-	    (parts.section[f.active] != DUMP_PART_SUM ||
-		dump_file_section(&f, f.active)->generation == 0),
-	    "sums that were made to fit do not");
+	must(parts.roster != DUMP_PART_SUM, "the roster's sum does not fit");
+	must(parts.table != DUMP_PART_SUM || sums_itself(&f.h),
+	    "the table's sum does not fit");
+	must(parts.section[f.active] != DUMP_PART_SUM ||
+	    dump_file_section(&f, f.active)->generation == 0,
+	    "the section's sum does not fit");
 	dump_file_free(&f);
 }
 
