@@ -212,27 +212,38 @@ pick_any(struct power *p, const struct power_file *f)
 		p->pick[i] = (uint32_t)(power_draw(p) % f->page[i].n);
 }
 
-/* A disk writes sectors: each page once with its head newer than the rest, and
- * once older, among any versions of the others. */
+/* A page whose head is newer than the rest, or older. */
+static void
+check_torn_page(struct power *p, const uint32_t name[POWER_NAMES],
+    uint32_t page, bool newer)
+{
+	const struct power_file *f = &p->file[name[POWER_PATH]];
+	const uint32_t last = f->page[page].n - 1;
+	const uint32_t most = POWER_PAGE / POWER_SECTOR - 1;
+
+	if (last == 0)
+		return;
+	pick_any(p, f);
+	p->pick[page] = newer ? last : 0;
+	p->torn.page = page;
+	p->torn.rest = newer ? 0 : last;
+	p->torn.sectors = 1 + (uint32_t)(power_draw(p) % most);
+	power_recover(p, name);
+	p->torn.page = POWER_NONE;
+}
+
+/* A disk writes sectors: each page torn between two of them, among any versions
+ * of the others. */
 static void
 check_torn(struct power *p, const uint32_t name[POWER_NAMES])
 {
-	const struct power_file *f = &p->file[name[POWER_PATH]];
+	const uint32_t pages = p->file[name[POWER_PATH]].pages;
 
-	for (uint32_t one = 0; one < 2 * f->pages; one++) {
-		const uint32_t i = one / 2, last = f->page[i].n - 1;
-		const uint32_t most = POWER_PAGE / POWER_SECTOR - 1;
-
-		if (last == 0)
-			continue;
-		pick_any(p, f);
-		p->pick[i] = one % 2 ? last : 0;
-		p->torn.page = i;
-		p->torn.rest = one % 2 ? 0 : last;
-		p->torn.sectors = 1 + (uint32_t)(power_draw(p) % most);
-		power_recover(p, name);
-	}
-	p->torn.page = POWER_NONE;
+	for (uint64_t i = 0; i < 1 + p->limit / 1000; i++)
+		for (uint32_t page = 0; page < pages; page++) {
+			check_torn_page(p, name, page, false);
+			check_torn_page(p, name, page, true);
+		}
 }
 
 static void
