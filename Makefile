@@ -2,6 +2,7 @@
 # make check                    install what is missing, run every test
 # make SAN=address,undefined T  the same for target T, in build/san-...
 # make install DESTDIR= prefix= install (plain files, no daemon is started)
+# make install-python           the Python client, likewise
 # make help                     the other targets
 #
 # Not recursive, but for check, which makes its sanitizer builds beside the
@@ -52,25 +53,52 @@ cflags    = -std=c11 -Wall -Wextra -Wshadow -Wstrict-prototypes \
 ldflags   = -pthread $(san) $(LDFLAGS)
 
 # The floors, from the ground up.  tests/layers says who may include whom.
-scheme   := scheme scheme_maglev hash_xxh3 hash_one_at_a_time
-library  := $(scheme) sums bootid reader follow pick snapshot names
+# Clients choose; placements are built by the daemon only.
+hash     := hash hash_crc hash_fnv hash_hsieh hash_jenkins hash_md5 \
+            hash_murmur hash_xxh3
+scheme   := scheme scheme_choose scheme_rendezvous $(hash)
+building := scheme_build scheme_maglev scheme_ring hash_sha1
+library  := $(scheme) sums bootid reader follow pick suspect candidates run \
+            report snapshot names
 pure     := verdict mcproto schedule address servers
-conf     := conf conf_read conf_key conf_server conf_check conf_say
-effect   := log $(conf) resolve probe publish publish_file publish_image notify
+conf     := conf conf_read conf_key conf_server conf_buckets conf_check \
+            conf_scheme conf_say
+effect   := log $(conf) resolve probe publish publish_file publish_image notify \
+            reports
 top      := checker checker_watch checker_name checker_pool checker_setup \
-            checker_tell main
+            checker_report checker_tell main
 
 lib_o    := $(library:%=$(B)/libmcshm/%.o)
 daemon_o := $(patsubst %,$(B)/checkerd/%.o,$(pure) $(effect) $(top)) \
-            $(patsubst %,$(B)/libmcshm/%.o,$(scheme) sums bootid names)
+            $(patsubst %,$(B)/libmcshm/%.o,$(scheme) $(building) sums bootid \
+            names)
 dump_o   := $(patsubst libmcshm/%.c,$(B)/libmcshm/%.o,\
             $(sort $(wildcard libmcshm/mc-shmdump*.c libmcshm/dump_*.c))) \
             $(B)/checkerd/address.o
 
 SO       := $(B)/libmcshm.so.$(MAJOR)
 
+# The Python client, where Python's headers are.  Not with a sanitizer, which an
+# interpreter made without it can not load.
+py_inc   := $(if $(SAN),,$(shell $(PYTHON) -c 'import sysconfig; \
+            print(sysconfig.get_path("include"))' 2>/dev/null))
+py_o     := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard clients/python/src/*.c)))
+py_files := $(patsubst clients/%,$(B)/%,$(addprefix clients/python/mcshm/,\
+            $(addsuffix .py,__init__ _errors _records pymemcache) _mcshm.pyi \
+            py.typed))
+py_ext   := $(B)/python/mcshm/_mcshm.abi3.so
+python   := $(if $(wildcard $(py_inc)/Python.h),$(py_ext) $(py_files))
+
+# The adapter for libmemcached, where that is.
+memc_o   := $(patsubst %.c,$(B)/%.o,\
+            $(sort $(wildcard clients/libmemcached/*.c)))
+MEMC_SO  := $(B)/libmcshm-memcached.so.$(MAJOR)
+memc     := $(if $(shell $(PKG_CONFIG) --exists libmemcached && echo yes),\
+            $(MEMC_SO) $(MEMC_SO:.$(MAJOR)=) $(B)/mcshm-memcached.pc)
+
 all: $(B)/mc-checkerd $(B)/mc-shmdump $(SO) $(B)/libmcshm.so $(B)/libmcshm.a \
-     $(B)/mcshm.pc
+     $(B)/mcshm.pc $(if $(SAN),,$(or $(python),without-python)) \
+     $(or $(memc),without-libmemcached)
 
 # A missing package is said by name, before the compiler says it in its way.
 $(B)/.deps: tests/deps
@@ -114,10 +142,43 @@ $(B)/libmcshm.a: $(lib_o)
 	$(call say,AR)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(B)/mcshm.pc: libmcshm/mcshm.pc.in Makefile include/mcshm.h $(B)/.paths
+memc_map := clients/libmemcached/libmcshm-memcached.map
+$(MEMC_SO): $(memc_o) $(B)/libmcshm.so $(memc_map)
+	$(call say,LD)
+	$(Q)$(CC) $(ldflags) -shared -Wl,-soname,$(@F) \
+	    $(if $(SAN),,-Wl$(comma)-z$(comma)defs) \
+	    -Wl,--version-script=$(memc_map) -o $@ $(memc_o) -L$(B) -lmcshm \
+	    -lmemcached -lhashkit $(LDLIBS)
+
+$(MEMC_SO:.$(MAJOR)=): $(MEMC_SO)
+	$(Q)ln -sf $(<F) $@
+
+without-libmemcached:
+	@echo '  --   clients/libmemcached: left out, no libmemcached (libmemcached-dev)'
+
+# One binary for all versions of Python from 3.10 on.  In the build directory it
+# finds the library that is there.
+$(py_o): cppflags += -isystem $(py_inc)
+$(py_o): cflags += -fvisibility=hidden
+link_py = $(CC) $(ldflags) -shared $(py_o) -L$(B) -lmcshm $(LDLIBS)
+$(py_ext): $(py_o) $(B)/libmcshm.so
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(link_py) -o $@ -Wl,-rpath,'$$ORIGIN/../..'
+
+$(py_files): $(B)/python/%: clients/python/%
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+
+without-python:
+	@echo '  --   clients/python: left out, no Python.h (python3-dev)'
+
+$(B)/mcshm.pc: libmcshm/mcshm.pc.in
+$(B)/mcshm-memcached.pc: clients/libmemcached/mcshm-memcached.pc.in
+$(B)/mcshm.pc $(B)/mcshm-memcached.pc: Makefile include/mcshm.h $(B)/.paths
 	@mkdir -p $(@D)
 	$(Q)sed -e 's|@prefix@|$(prefix)|' -e 's|@libdir@|$(libdir)|' \
-	    -e 's|@includedir@|$(includedir)|' -e 's|@version@|$(VERSION)|' $< >$@
+	    -e 's|@includedir@|$(includedir)|' -e 's|@version@|$(VERSION)|' $(filter %.pc.in,$^) >$@
 
 # Unit tests: test_X links exactly the objects that it names here, so that a
 # unit which grows a dependency breaks its test's link.
@@ -127,35 +188,49 @@ need_mcproto  := checkerd/mcproto
 need_address  := checkerd/address
 need_servers  := checkerd/servers checkerd/address
 need_conf     := $(conf:%=checkerd/%) checkerd/servers checkerd/address \
-                 $(scheme:%=libmcshm/%)
+                 $(scheme:%=libmcshm/%) $(building:%=libmcshm/%)
 need_log      := checkerd/log
 need_notify   := checkerd/notify
 need_resolve  := checkerd/resolve checkerd/address
 need_probe    := checkerd/probe checkerd/mcproto
-need_scheme   := $(scheme:%=libmcshm/%)
+need_reports  := checkerd/reports
+need_scheme   := tests/unit/mkplace tests/unit/rule $(scheme:%=libmcshm/%) \
+                 $(building:%=libmcshm/%)
+need_scheme_move := tests/unit/mkplace $(scheme:%=libmcshm/%) \
+                 $(building:%=libmcshm/%)
+need_scheme_ring := tests/unit/mkplace $(scheme:%=libmcshm/%) \
+                 $(building:%=libmcshm/%)
+need_hash     := $(hash:%=libmcshm/%) libmcshm/hash_sha1
 need_format   := libmcshm/sums libmcshm/hash_xxh3
-need_reader   := $(library:%=libmcshm/%) tests/unit/mkfile
+need_mkfile   := tests/unit/mkfile tests/unit/mkplace \
+                 $(building:%=libmcshm/%)
+need_reader   := $(library:%=libmcshm/%) $(need_mkfile)
 need_reader_threads := $(need_reader)
-need_publish  := checkerd/publish checkerd/publish_file \
+need_run      := $(need_reader)
+publisher     := checkerd/publish checkerd/publish_file \
                  checkerd/publish_image checkerd/servers checkerd/address \
-                 checkerd/verdict $(library:%=libmcshm/%)
+                 checkerd/verdict $(library:%=libmcshm/%) \
+                 $(building:%=libmcshm/%)
+need_publish  := tests/unit/mkfile tests/unit/mkplace $(publisher)
 dump          := $(filter-out libmcshm/dump_show,\
                  $(basename $(sort $(wildcard libmcshm/dump_*.c))))
-need_dump     := tests/unit/mkfile $(dump) checkerd/address \
+need_dump     := $(need_mkfile) $(dump) checkerd/address \
                  $(library:%=libmcshm/%)
 need_dump_picture := $(need_dump)
 need_dump_hostile := $(need_dump)
 libs_dump         := -ljansson
 libs_dump_picture := -ljansson
 libs_dump_hostile := -ljansson
-need_golden   := $(filter-out libmcshm/bootid,$(need_publish)) $(dump)
+need_golden   := $(filter-out libmcshm/bootid,$(publisher)) $(dump)
 libs_golden   := -ljansson
 libs_conf     := -linih
 libs_scheme   := -lhashkit -lmemcached
+libs_scheme_ring := -lmemcached
+libs_hash     := -lhashkit
 libs_probe    := -lev
 unit := verdict schedule mcproto address servers conf log notify resolve probe \
-        scheme format reader reader_threads publish dump dump_picture dump_hostile \
-        golden
+        reports hash scheme scheme_move scheme_ring format reader \
+        reader_threads run publish dump dump_picture dump_hostile golden
 
 # Servers that misbehave on command, for the system tests and the benches.
 $(B)/tests/fakemc: $(B)/tests/fakemc.o $(B)/checkerd/mcproto.o
@@ -166,6 +241,13 @@ $(B)/tests/fakemc: $(B)/tests/fakemc.o $(B)/checkerd/mcproto.o
 $(B)/tests/client: $(B)/tests/system/client.o $(SO)
 	$(call say,LD)
 	$(Q)$(CC) $(ldflags) -Wl,-rpath,$(abspath $(B)) -o $@ $^ $(LDLIBS)
+
+# One of libmemcached, with the adapter.
+$(B)/tests/clients/memc.o: cppflags += -Iclients/libmemcached
+$(B)/tests/memc: $(B)/tests/clients/memc.o $(MEMC_SO) $(B)/libmcshm.so
+	$(call say,LD)
+	$(Q)$(CC) $(ldflags) -Wl,-rpath,$(abspath $(B)) -o $@ $< $(MEMC_SO) \
+	    -L$(B) -lmcshm -lmemcached -lmemcachedutil $(LDLIBS)
 
 $(B)/tests/slow_resolver.so: tests/system/slow_resolver.c
 	@mkdir -p $(@D)
@@ -188,20 +270,34 @@ $(B)/tests/proof_power.so: tests/proof/power_record.c tests/proof/power.h
 	    -o $@ $< -ldl
 
 power_o   := $(addprefix $(B)/,$(addsuffix .o,tests/proof/power \
-             tests/proof/power_recover $(need_publish)))
+             tests/proof/power_recover $(publisher)))
 $(B)/tests/proof_power: $(power_o)
 	$(call say,LD)
 	$(Q)$(CC) $(ldflags) -o $@ $^ $(LDLIBS)
 
 # Pool files that tests command, without a daemon.
-$(B)/tests/mkpool: $(B)/tests/mkpool.o $(B)/tests/unit/mkfile.o \
+$(B)/tests/mkpool: $(B)/tests/mkpool.o $(need_mkfile:%=$(B)/%.o) \
                    $(B)/libmcshm.a
 	$(call say,LD)
 	$(Q)$(CC) $(ldflags) -o $@ $^ $(LDLIBS)
 
+# Peers: which server has a key?  We say it, and a client of theirs in C, which
+# no sanitizer has to watch.
+$(B)/tests/peers_ours: $(addprefix $(B)/tests/peers/,ours.o request.o) \
+                       $(building:%=$(B)/libmcshm/%.o) $(B)/libmcshm.a
+	$(call say,LD)
+	$(Q)$(CC) $(ldflags) -o $@ $^ $(LDLIBS)
+
+$(B)/tests/peers_libmemcached: $(addprefix tests/peers/,peer_libmemcached.c \
+                               request.c request.h)
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra $(CFLAGS) -o $@ \
+	    $(filter %.c,$^) -lmemcached -lhashkit
+
 # Proof: hostile files.  The library maps between guards (tests/proof/guarded.c).
 hostile   := $(addprefix tests/proof/,hostile_read hostile_dump guarded) \
-             tests/unit/mkfile $(dump) libmcshm/dump_show checkerd/address \
+             $(need_mkfile) $(dump) libmcshm/dump_show checkerd/address \
              $(library:%=libmcshm/%)
 hostile_o := $(addprefix $(B)/,$(addsuffix .o,$(hostile) \
              tests/proof/hostile $(addprefix tests/proof/hostile_,file \
@@ -219,14 +315,14 @@ machine   := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
 step      := $(addprefix tests/proof/step,_scene _trace _walk _watch _yard \
              _machine_$(if $(wildcard tests/proof/step_machine_$(machine).c),$\
              $(machine),other)) tests/proof/step
-$(B)/tests/proof_step: $(patsubst %,$(B)/%.o,$(step) $(need_publish))
+$(B)/tests/proof_step: $(patsubst %,$(B)/%.o,$(step) $(publisher))
 	$(call say,LD)
 	$(Q)$(CC) $(ldflags) -Wl,-z,now -o $@ $^ $(LDLIBS)
 
 # Proof: readers against a writer that never rests.
 hammer_o  := $(addprefix $(B)/,$(addsuffix .o,tests/proof/hammer \
              $(addprefix tests/proof/hammer_,fact write read) \
-             $(need_publish)))
+             $(publisher)))
 $(B)/tests/proof_hammer: $(hammer_o)
 	$(call say,LD)
 	$(Q)$(CC) $(ldflags) -o $@ $^ $(LDLIBS)
@@ -277,10 +373,11 @@ $(B)/tests/fuzz_%: $(B)/tests/fuzz/fuzz_%.o \
 
 # Checking.  The units that readers and the file depend on run once more in
 # sanitizer builds; with SAN given, everything runs in that one build instead.
-asan_unit := $(filter reader% format verdict mcproto scheme publish \
+asan_unit := $(filter run reader% format verdict mcproto hash scheme% publish \
              dump_hostile,$(unit))
-tsan_unit := $(filter reader% format verdict mcproto scheme publish,$(unit))
-helper    := fakemc mkpool client slow_resolver.so
+tsan_unit := $(filter run reader% format verdict mcproto scheme publish,$(unit))
+helper    := fakemc mkpool client slow_resolver.so peers_ours \
+             peers_libmemcached $(if $(memc),memc)
 asan_b    := $(B)/san-address-undefined
 tsan_b    := $(B)/san-thread
 unit_t    := $(unit:%=$(B)/tests/test_%)
@@ -302,10 +399,11 @@ check:
 	@BUILD='$(abspath $(B))' SAN='$(SAN)' CC='$(CC)' CXX='$(CXX)' \
 	    PKG_CONFIG='$(PKG_CONFIG)' PYTHON='$(PYTHON)' \
 	    $(PYTHON) tests/check --pytest='$(PYTEST_ARGS)' \
-	    --only=tests/laws,tests/system$(if $(SAN),,$(comma)tests/proof) \
+	    --only=tests/laws,tests/system,tests/peers,tests/clients$(if \
+	        $(SAN),,$(comma)tests/proof$(comma)clients/python/tests) \
 	    $(tsan_t) $(asan_t) $(unit_t)
 
-check-build: all $(unit_t) $(helper:%=$(B)/tests/%) \
+check-build: all $(python) $(unit_t) $(helper:%=$(B)/tests/%) \
              $(if $(SAN),,check-asan check-tsan proof-build)
 
 check-asan:
@@ -322,8 +420,14 @@ demo:
 bench:
 	@$(deps) check
 	+@$(MAKE) $(jobs) all
-	@BUILD='$(abspath $(B))' CC='$(CC)' SAN='$(SAN)' \
+	@BUILD='$(abspath $(B))' CC='$(CC)' SAN='$(SAN)' PYTHON='$(PYTHON)' \
 	    PKG_CONFIG='$(PKG_CONFIG)' sh tests/bench/run
+
+bench-storm:
+	@$(deps) check
+	+@$(MAKE) $(jobs) all
+	@BUILD='$(abspath $(B))' CC='$(CC)' PYTHON='$(PYTHON)' \
+	    sh tests/bench/storm
 
 proof-build: hostile-build $(B)/tests/proof_step $(B)/tests/proof_stale.so \
              $(B)/tests/proof_power.so
@@ -345,11 +449,22 @@ our_paths = sed -e 's|/usr/sbin/mc-|$(sbindir)/mc-|g' \
             -e 's|/etc/mc-checkerd|$(sysconfdir)/mc-checkerd|g'
 # Links in the documents lead to what is installed beside them; manual pages are
 # found by their names.
-our_links = sed -E -e 's/\[([^]]*)\]\([^)]*(\.[1-8]|CONTRIBUTING\.md)\)/\1/g' \
+our_links = sed -E -e 's/\[([^]]*)\]\([^)]*(\.[1-8]|CONTRIBUTING\.md|clients\/[a-z]*)\)/\1/g' \
             -e 's,\]\((docs|conf)/,](,g'
 from_stdin = $(INSTALL) -m 644 /dev/stdin
 ini = $(DESTDIR)$(sysconfdir)/mc-checkerd/mc-checkerd.ini
 D  := $(DESTDIR)
+
+install_memc = $(INSTALL) -m 644 $(MEMC_SO) $(D)$(libdir) && \
+	ln -sf $(notdir $(MEMC_SO)) $(D)$(libdir)/libmcshm-memcached.so && \
+	$(INSTALL) -m 644 $(B)/mcshm-memcached.pc $(D)$(libdir)/pkgconfig && \
+	$(INSTALL) -m 644 clients/libmemcached/mcshm-memcached.h \
+	    $(D)$(includedir) && \
+	$(INSTALL) -m 644 clients/libmemcached/mcshm_memcached.3 \
+	    $(D)$(mandir)/man3 && \
+	for f in $(memc_functions); do echo '.so man3/mcshm_memcached.3' | \
+	    $(from_stdin) $(D)$(mandir)/man3/$$f.3 || exit; done
+memc_functions = $(shell grep -o 'mcshm_[a-z_]*;' $(memc_map) | tr -d ';')
 
 install: all
 	$(INSTALL) -d $(D)$(bindir) $(D)$(sbindir) $(D)$(libdir)/pkgconfig \
@@ -362,6 +477,7 @@ install: all
 	ln -sf $(notdir $(SO)) $(D)$(libdir)/libmcshm.so
 	$(INSTALL) -m 644 $(B)/mcshm.pc $(D)$(libdir)/pkgconfig
 	$(INSTALL) -m 644 include/mcshm.h $(D)$(includedir)
+	$(if $(memc),$(install_memc))
 	$(foreach n,1 3 5 8,$(foreach f,$(man$n),\
 	    $(our_paths) $f | $(from_stdin) $(D)$(mandir)/man$n/$(notdir $f) &&)) :
 	for f in $(functions); do echo '.so man3/libmcshm.3' | \
@@ -379,6 +495,23 @@ install: all
 	$(INSTALL) -m 644 LICENSE conf/mc-checkerd.ini $(D)$(docdir)
 	[ -n '$(D)' ] || PATH=$$PATH:/sbin ldconfig 2>/dev/null || :
 
+# Where $(PYTHON) looks under this prefix, if it does.
+pythondir ?= $(shell $(PYTHON) -c 'import site, sysconfig; \
+    print(next((d for d in site.getsitepackages() \
+    if d.startswith("$(prefix)/lib/")), sysconfig.get_path("platlib", \
+    "posix_prefix", {"platbase": "$(prefix)"})))')
+py_dir = $(D)$(pythondir)/mcshm
+
+install-python: $(python)
+	@[ -n '$(python)' ] || { echo 'no Python.h (python3-dev)' >&2; exit 69; }
+	$(INSTALL) -d $(py_dir)
+	$(INSTALL) -m 644 $(py_files) $(py_dir)
+	$(link_py) -o $(py_dir)/$(notdir $(py_ext))
+	chmod 644 $(py_dir)/$(notdir $(py_ext))
+
+uninstall-python:
+	rm -rf $(py_dir)
+
 # The ini stays: it is the site's.
 uninstall:
 	rm -f $(D)$(bindir)/mc-shmdump $(D)$(sbindir)/mc-checkerd
@@ -388,6 +521,12 @@ uninstall:
 	rm -f $(foreach n,1 3 5 8,$(foreach f,$(man$n),\
 	    $(D)$(mandir)/man$n/$(notdir $f))) \
 	    $(functions:%=$(D)$(mandir)/man3/%.3)
+	rm -f $(D)$(libdir)/$(notdir $(MEMC_SO)) \
+	    $(D)$(libdir)/libmcshm-memcached.so \
+	    $(D)$(libdir)/pkgconfig/mcshm-memcached.pc \
+	    $(D)$(includedir)/mcshm-memcached.h \
+	    $(D)$(mandir)/man3/mcshm_memcached.3 \
+	    $(memc_functions:%=$(D)$(mandir)/man3/%.3)
 	rm -f $(D)$(unitdir)/mc-checkerd.service \
 	    $(D)$(sysusersdir)/mc-checkerd.conf \
 	    $(D)$(tmpfilesdir)/mc-checkerd.conf
@@ -402,10 +541,12 @@ help:
 	@echo 'make check-build  what pytest needs when it is run by hand'
 	@echo 'make demo         see it work: four memcacheds, one is killed'
 	@echo 'make bench        how fast it is, beside its peers'
+	@echo 'make bench-storm  a server dies, one hangs: what programs go through'
 	@echo 'make proof        all proofs of docs/proof.md, long versions; PARTS=...'
 	@echo 'make deps         install all packages that building and tests need'
 	@echo 'make install      DESTDIR= prefix= libdir= sysconfdir= ...'
 	@echo 'make uninstall    with the same variables; leaves the ini'
+	@echo 'make install-python, uninstall-python   with PYTHON= pythondir=, too'
 	@echo 'make clean        remove build/'
 	@echo
 	@echo 'SAN=address,undefined or SAN=thread: that sanitizer, in build/san-...'
@@ -413,7 +554,8 @@ help:
 	@echo 'WERROR=1: warnings are errors.  NO_DEPS=1: never run apt-get'
 
 .PHONY: all deps check check-build check-asan check-tsan proof-build hostile-build \
-        fuzz-build demo bench \
-        proof install uninstall clean help FORCE
+        fuzz-build demo bench bench-storm \
+        proof install uninstall install-python uninstall-python \
+        without-python without-libmemcached clean help FORCE
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

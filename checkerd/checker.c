@@ -79,6 +79,7 @@ on_beat(struct ev_loop *loop, ev_timer *w, int events)
 
 	(void)loop;
 	(void)events;
+	report_check(c);
 	for (uint32_t i = 0; i < c->pools; i++)
 		publish_beat(c->pool[i]->publish, now);
 }
@@ -121,6 +122,7 @@ watchers_init(struct checker *c)
 	    c->grace.data = c->feed.data = c;
 	/* Everything else in a turn needs its time. */
 	ev_set_priority(&c->turn, EV_MAXPRI);
+	report_init(c);
 }
 
 static void
@@ -152,6 +154,7 @@ watchers_stop(struct checker *c)
 	ev_timer_stop(c->loop, &c->grace);
 	ev_timer_stop(c->loop, &c->feed);
 	ev_io_stop(c->loop, &c->answers);
+	report_close(c);
 }
 
 static void
@@ -176,6 +179,7 @@ checker_take(struct checker *c, const struct checker_setup *s)
 	c->log_probes = s->log_probes;
 	c->about = s->about;
 	c->about.config_loaded = checker_clock(CLOCK_REALTIME);
+	memcpy(c->about.report, c->hearing.reports.path, REPORTS_PATH);
 	c->host = schedule_text(s->about.host);
 }
 
@@ -206,6 +210,7 @@ checker_open(struct checker **out, struct ev_loop *loop,
 		return err;
 	}
 	setup_clean(c, s);
+	report_apply(c, s);
 	watchers_start(c);
 	*out = c;
 	return 0;
@@ -242,6 +247,7 @@ checker_reload(struct checker *c, const struct checker_setup *s)
 		return false;
 	}
 	setup_clean(c, s);
+	report_apply(c, s);
 	if (c->heartbeat != heartbeat)
 		beat_restart(c);
 	return true;

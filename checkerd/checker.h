@@ -33,9 +33,10 @@ struct checker_setup {
 	const struct checker_pool *pool;
 	uint32_t pools;
 	const char *directory;		/* of pool files; "about" says whose */
+	bool reports;			/* take them, at a socket in there */
 	uint64_t heartbeat;		/* ns */
 	enum checker_log log_probes;
-	struct publish_about about;	/* but config_loaded: ours */
+	struct publish_about about;	/* but config_loaded, report: ours */
 };
 
 /*

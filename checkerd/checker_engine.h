@@ -5,6 +5,7 @@
  *	checker_watch.c	one server: due -> probe -> verdict -> publish
  *	checker_name.c	one server: its name -> its addresses
  *	checker_pool.c	one pool: flags, first results, events of its publisher
+ *	checker_report.c	what clients report: datagram -> earlier probe
  *	checker_setup.c	from one setup to the next, all or none
  *	checker_tell.c	to people and to the supervisor: lines, READY, STATUS
  *
@@ -18,6 +19,7 @@
 
 #include "checker.h"
 #include "probe.h"
+#include "reports.h"
 #include "resolve.h"
 
 #define SECOND UINT64_C(1000000000)	/* ns */
@@ -33,6 +35,9 @@ struct watch {
 	uint64_t due_at;
 	uint64_t began;			/* the last probe started, 0: none */
 	bool told;			/* had a result from us */
+	bool reported;			/* by a client, since `began` */
+	bool replies;			/* the probe under way was asked for by
+					 * a report */
 	bool inherited;			/* its entry is of an earlier daemon */
 
 	struct question *question;	/* under way, NULL: none */
@@ -57,6 +62,12 @@ struct tell {
 	char first[1024];		/* of those held back */
 };
 
+/* A server by its identity, as reports name it. */
+struct ident {
+	uint64_t hash;
+	uint32_t i;			/* in the roster */
+};
+
 struct pool_count {
 	uint32_t usable, held, down, drain, maint;
 };
@@ -70,8 +81,11 @@ struct pool {
 	uint64_t timeout, connect_timeout;
 	struct publish *publish;
 	struct watch **watch;		/* [roster.servers.n] */
+	struct ident *ident;		/* [roster.servers.n], sorted */
 	ev_io events;			/* of the publisher */
 	ev_timer patience;		/* with servers that were added */
+	ev_timer answers;		/* to reports, held back */
+	uint64_t published;		/* when, at once */
 	bool added;			/* readers are not on this roster yet */
 	bool changed;			/* count it, before the loop sleeps */
 	bool inherits;			/* verdicts of an earlier daemon */
@@ -81,6 +95,19 @@ struct pool {
 	struct pool_count count;
 	bool none;			/* is usable, as was told */
 	struct tell tell;
+};
+
+/* What clients tell us. */
+struct hearing {
+	bool wanted;
+	char directory[REPORTS_PATH];	/* where the socket is to be; longer
+					 * ones are cut, and too long as cut */
+	struct reports reports;
+	int error;			/* why there is no socket, as was told */
+	ev_io datagrams;
+	ev_timer rest;			/* after a few of them */
+	uint64_t garbage, unknown;	/* since that was told */
+	uint64_t garbage_told;		/* when, 0: never */
 };
 
 struct checker {
@@ -101,6 +128,7 @@ struct checker {
 	ev_prepare settle;
 	ev_timer beat;
 	ev_io answers;			/* of the resolver */
+	struct hearing hearing;
 	ev_timer grace;			/* READY at last */
 	ev_timer feed;			/* WATCHDOG */
 	uint64_t feed_at;		/* planned */
@@ -136,6 +164,8 @@ void watch_again(struct watch *w);
 void watch_due(struct watch *w, uint64_t at);
 /* It has a result, or none can be had. */
 void watch_told(struct watch *w);
+/* It failed in a client's hands: look, as soon as fast_interval allows. */
+void watch_reported(struct watch *w);
 /* A probe, or a question for its name, failed for this reason. */
 void watch_reason(struct watch *w, enum mcshm_reason reason);
 /* Publish its entry, now or with the next beat. */
@@ -158,8 +188,23 @@ void pool_flags(struct pool *p);
 /* Readers shall go on to the pool's roster once the added servers had their
  * chance of a first result. */
 void pool_exchange_soon(struct pool *p);
+/* Publish what is known, at once. */
+void pool_publish(struct pool *p);
+/* The same for what a report asked for and what changes no verdict; soon, where
+ * that was done a moment ago: who sends many reports sets no pace. */
+void pool_answers(struct pool *p);
 void pool_watch_events(struct pool *p);
 void pool_unwatch_events(struct pool *p);
+
+/* checker_report.c */
+void report_init(struct checker *c);
+/* Listen, or not, as the setup wants it; and tell the publishers where. */
+void report_apply(struct checker *c, const struct checker_setup *s);
+/* Each heartbeat: the socket may be gone, or could not be had so far. */
+void report_check(struct checker *c);
+void report_close(struct checker *c);
+/* Know the pool's servers by their identities; 0 or ENOMEM. */
+int report_index(struct pool *p);
 
 /* checker_setup.c */
 int setup_apply(struct checker *c, const struct checker_setup *s);
@@ -176,6 +221,11 @@ void tell_debug(const struct watch *w, const char *what);
 void tell_fault(struct watch *w, int sys_errno);
 void tell_name(struct watch *w, enum tell_kind kind, const char *why);
 void tell_event(const struct pool *p, const struct publish_event *e);
+/* Clients can not report any more: why; or can again. */
+void tell_deaf(const struct checker *c, int error);
+void tell_hears(const struct checker *c);
+/* Somebody sends what is no report. */
+void tell_garbage(struct checker *c);
 /* It was old, with another file; same: its servers are those of old. */
 void tell_moved(const struct pool *p, const struct pool *old, bool same);
 /* Count changed pools: STATUS, READY, "no server is usable". */

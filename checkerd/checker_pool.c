@@ -5,6 +5,8 @@
  */
 #include "checker_engine.h"
 
+#define ANSWERS_APART (SECOND / 50)	/* news that change no verdict */
+
 static bool
 is_usable(const struct publish_entry *e)
 {
@@ -91,6 +93,33 @@ pool_exchange_soon(struct pool *p)
 		ev_timer_start(p->c->loop, &p->patience);
 }
 
+void
+pool_publish(struct pool *p)
+{
+	ev_timer_stop(p->c->loop, &p->answers);
+	p->published = p->c->now;
+	publish_now(p->publish);
+}
+
+static void
+on_answers(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	(void)loop;
+	(void)events;
+	pool_publish(timer->data);
+}
+
+void
+pool_answers(struct pool *p)
+{
+	const uint64_t now = p->c->now;
+
+	if (p->published == 0 || now - p->published >= ANSWERS_APART)
+		pool_publish(p);
+	else if (!ev_is_active(&p->answers))
+		ev_timer_start(p->c->loop, &p->answers);
+}
+
 static void
 on_events(struct ev_loop *loop, ev_io *io, int events)
 {
@@ -108,6 +137,8 @@ pool_watch_events(struct pool *p)
 {
 	ev_io_init(&p->events, on_events, publish_fd(p->publish), EV_READ);
 	p->events.data = p;
+	ev_timer_init(&p->answers, on_answers, (double)ANSWERS_APART / 1e9, 0.);
+	p->answers.data = p;
 	ev_io_start(p->c->loop, &p->events);
 }
 
@@ -116,4 +147,5 @@ pool_unwatch_events(struct pool *p)
 {
 	ev_io_stop(p->c->loop, &p->events);
 	ev_timer_stop(p->c->loop, &p->patience);
+	ev_timer_stop(p->c->loop, &p->answers);
 }

@@ -48,7 +48,8 @@ pool_free(struct pool *p)
 	tell_stop(p);
 	for (uint32_t i = 0; p->watch != NULL && i < p->roster.servers.n; i++)
 		watch_free(p->watch[i]);
-	servers_free(&p->roster.servers);
+	publish_roster_free(&p->roster);
+	free(p->ident);
 	free(p->watch);
 	free(p->path);
 	free(p);
@@ -62,8 +63,6 @@ pool_new(struct checker *c, const struct checker_pool *s)
 	if (p == NULL)
 		return NULL;
 	p->c = c;
-	p->roster = s->roster;
-	p->roster.servers = (struct servers){ 0 };
 	p->verdict = s->verdict;
 	p->schedule = s->schedule;
 	p->timeout = s->timeout;
@@ -72,7 +71,8 @@ pool_new(struct checker *c, const struct checker_pool *s)
 	p->watch = calloc((size_t)s->roster.servers.n + 1, sizeof *p->watch);
 	tell_init(p);
 	if (p->path == NULL || p->watch == NULL ||
-	    servers_copy(&p->roster.servers, &s->roster.servers) != 0) {
+	    publish_roster_copy(&p->roster, &s->roster) != 0 ||
+	    report_index(p) != 0) {
 		pool_free(p);
 		return NULL;
 	}

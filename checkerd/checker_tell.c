@@ -18,6 +18,7 @@
 
 #define LINES_A_STORM 10
 #define FAULT_EACH (10 * SECOND)
+#define GARBAGE_EACH (60 * SECOND)
 
 /* Lines -------------------------------------------------------------------- */
 
@@ -293,14 +294,108 @@ tell_name(struct watch *w, enum tell_kind kind, const char *why)
 	tell_line(w->pool, kind, &l);
 }
 
+/* Other terms ------------------------------------------------------------- */
+
+static void
+line_change(struct line *l, const char *key, const char *was, const char *is)
+{
+	if (strcmp(was, is) != 0)
+		line_add(l, " %s=%s->%s", key, was, is);
+}
+
+static void
+line_tags(struct line *l, uint32_t was, uint32_t is)
+{
+	char text[2][5] = { "none", "none" };
+	const uint32_t tag[2] = { was, is };
+
+	for (int i = 0; i < 2; i++)
+		if (tag[i] != 0)
+			snprintf(text[i], sizeof text[i], "%c%c",
+			    (int)(tag[i] & 0xff), (int)(tag[i] >> 8));
+	line_change(l, "hash_tag", text[0], text[1]);
+}
+
+static void
+line_seconds(struct line *l, const char *key, uint32_t was, uint32_t is)
+{
+	if (was != is)
+		line_add(l, " %s=%us->%us", key, was, is);
+}
+
+static const char *
+chars_word(const struct scheme_setting *set)
+{
+	return set->hash_flags & MCSHM_HASH_UNSIGNED ? "unsigned" : "signed";
+}
+
+/* As the ini says it. */
+static const char *
+dead_word(uint32_t dead)
+{
+	switch (dead) {
+	case MCSHM_DEAD_MISS:
+		return "miss";
+	case MCSHM_DEAD_ERROR:
+		return "error";
+	default:
+		return "rehash";
+	}
+}
+
+/* What places keys, in the words of the ini.  A ring's hash is said where it
+ * is not the key's. */
+static void
+line_placement(struct line *l, const struct publish_terms *was,
+    const struct publish_terms *is)
+{
+	const struct scheme_setting *a = &was->set, *b = &is->set;
+
+	line_change(l, "scheme", scheme_name(a->scheme),
+	    scheme_name(b->scheme));
+	line_change(l, "hash", scheme_hash_name(a->hash),
+	    scheme_hash_name(b->hash));
+	if (a->points_hash - a->hash != b->points_hash - b->hash)
+		line_change(l, "points_hash", scheme_hash_name(a->points_hash),
+		    scheme_hash_name(b->points_hash));
+	line_change(l, "hash_chars", chars_word(a), chars_word(b));
+	line_tags(l, a->hash_tag, b->hash_tag);
+	if (was->map != is->map)
+		line_add(l, " buckets=changed");
+}
+
+/* True: keys are placed in another way. */
+static bool
+line_terms(struct line *l, const struct publish_terms *was,
+    const struct publish_terms *is)
+{
+	const size_t before = l->len;
+	size_t placed;
+
+	line_placement(l, was, is);
+	placed = l->len;
+	line_change(l, "dead", dead_word(was->dead), dead_word(is->dead));
+	line_seconds(l, "failover_ttl", was->failover_ttl, is->failover_ttl);
+	return placed != before;
+}
+
+static void
+tell_exchanged(const struct pool *p, const struct publish_event *e)
+{
+	struct line l = { 0 };
+
+	line_add(&l, "pool %s: %u -> %u servers, %.1f %% of keys get "
+	    "another home", p->roster.pool, e->before, e->after,
+	    e->moved * 100);
+	tell_at(line_terms(&l, &e->was, &e->is), l.text);
+}
+
 void
 tell_event(const struct pool *p, const struct publish_event *e)
 {
 	switch (e->kind) {
 	case PUBLISH_EXCHANGED:
-		log_notice("pool %s: %u -> %u servers, %.1f %% of keys get "
-		    "another home", p->roster.pool, e->before, e->after,
-		    e->moved * 100);
+		tell_exchanged(p, e);
 		return;
 	case PUBLISH_REMADE:
 		log_warning("pool %s: file was gone or not ours, made anew "
@@ -317,11 +412,55 @@ tell_event(const struct pool *p, const struct publish_event *e)
 }
 
 void
+tell_deaf(const struct checker *c, int error)
+{
+	struct line l = { 0 };
+
+	line_value(&l, "directory", c->hearing.directory);
+	line_value(&l, "error", strerror(error));
+	log_warning("clients cannot report failures, no socket: %s", l.text);
+}
+
+void
+tell_hears(const struct checker *c)
+{
+	struct line l = { 0 };
+
+	line_value(&l, "socket", c->hearing.reports.path);
+	log_notice("clients can report failures again: %s", l.text);
+}
+
+/* Reports of a pool or server that is no more are nobody's fault, and no
+ * reason for a line. */
+void
+tell_garbage(struct checker *c)
+{
+	struct hearing *h = &c->hearing;
+
+	if (h->garbage_told != 0 && c->now - h->garbage_told < GARBAGE_EACH)
+		return;
+	log_warning("somebody sends what is no report: garbage=%llu "
+	    "unknown=%llu", (unsigned long long)h->garbage,
+	    (unsigned long long)h->unknown);
+	h->garbage_told = c->now;
+	h->garbage = h->unknown = 0;
+}
+
+void
 tell_moved(const struct pool *p, const struct pool *old, bool same)
 {
-	if (!same)
-		log_notice("pool %s: %u -> %u servers", p->roster.pool,
-		    old->roster.servers.n, p->roster.servers.n);
+	const struct publish_terms was = publish_roster_terms(&old->roster);
+	const struct publish_terms is = publish_roster_terms(&p->roster);
+	struct line l = { 0 };
+	size_t head;
+	bool placed;
+
+	line_add(&l, "pool %s: %u -> %u servers", p->roster.pool,
+	    old->roster.servers.n, p->roster.servers.n);
+	head = l.len;
+	placed = line_terms(&l, &was, &is);
+	if (!same || l.len != head)
+		tell_at(placed, l.text);
 	log_warning("pool %s: file is now %s; clients that have the old one "
 	    "open fall back to all READY servers until they open the new one",
 	    p->roster.pool, p->path);

@@ -46,7 +46,7 @@ watch_publish(struct watch *w, bool now)
 {
 	publish_set(w->pool->publish, w->i, &w->entry);
 	if (now)
-		publish_now(w->pool->publish);
+		pool_publish(w->pool);
 }
 
 void
@@ -141,6 +141,17 @@ watch_pace(const struct watch *w)
 	    SCHEDULE_STEADY;
 }
 
+/* The next probe now, but no sooner than fast_interval after the last. */
+static void
+watch_early(struct watch *w)
+{
+	const uint64_t at = schedule_early(&w->pool->schedule, w->began,
+	    w->pool->c->now);
+
+	if (at < w->due_at)
+		watch_due(w, at);
+}
+
 static void
 watch_done(struct probe *p, const struct probe_result *r)
 {
@@ -164,11 +175,15 @@ watch_done(struct probe *p, const struct probe_result *r)
 		watch_changed(w, &was);
 	} else {
 		watch_publish(w, false);
+		if (w->replies)		/* who reported it waits for this */
+			pool_answers(pool);
 	}
 	watch_told(w);
 	name_check(w);
 	watch_due(w, schedule_next(&pool->schedule, watch_pace(w), w->began,
 	    ended, checker_random(pool->c)));
+	if (w->reported)	/* while the probe was under way */
+		watch_reported(w);
 }
 
 /* The kept connection ended: that proves nothing, but is worth a look. */
@@ -177,12 +192,28 @@ watch_lost(struct probe *p)
 {
 	struct watch *w = (struct watch *)((char *)p -
 	    offsetof(struct watch, probe));
-	const uint64_t at = schedule_early(&w->pool->schedule, w->began,
-	    w->pool->c->now);
 
 	tell_debug(w, "kept connection ended, probing early");
-	if (at < w->due_at)
-		watch_due(w, at);
+	watch_early(w);
+}
+
+/*
+ * A client that met a failure proves nothing either: all that it gets is the
+ * next probe early.  One that is under way may have begun before the failure,
+ * so another one follows it.  No client uses a server that is DOWN, and who
+ * asks for it all the same does not make us look more often.
+ */
+void
+watch_reported(struct watch *w)
+{
+	if (!watch_is_probed(w) || w->entry.addresses == 0 ||
+	    w->entry.verdict.state == MCSHM_DOWN)
+		return;
+	if (!w->reported)
+		tell_debug(w, "a client reports a failure, probing early");
+	w->reported = true;
+	if (ev_is_active(&w->due))
+		watch_early(w);
 }
 
 static void
@@ -199,6 +230,8 @@ watch_probe(struct watch *w)
 	}
 	checker_refresh(w->pool->c);
 	w->began = checker_clock(CLOCK_BOOTTIME);
+	w->replies = w->reported;
+	w->reported = false;
 	probe_start(&w->probe, (const struct sockaddr *)&ss, len,
 	    w->pool->connect_timeout, w->pool->timeout);
 }
@@ -262,6 +295,7 @@ void
 watch_rest(struct watch *w)
 {
 	watch_stop(w);
+	w->reported = false;
 	w->entry.verdict = verdict_forget(w->entry.verdict);
 	watch_publish(w, false);
 }

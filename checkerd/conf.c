@@ -5,15 +5,18 @@
  * (names, interfaces, directories): a file that is right on one host is right
  * on all.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "conf_load.h"
+#include "scheme.h"
 
 static void
 pool_free(struct conf_pool *p)
 {
 	free(p->file);
+	free(p->map);
 	servers_free(&p->servers);
 }
 
@@ -34,6 +37,7 @@ load_free(struct load *l)
 	for (uint32_t i = 0; i < l->pools; i++) {
 		pool_free(&l->pool[i].pool);
 		free(l->pool[i].server_at);
+		free(l->pool[i].bucket_line);
 	}
 	free(l->pool);
 	for (size_t i = 0; i < l->names; i++)
@@ -56,6 +60,7 @@ load_take(struct load *l)
 	}
 	for (uint32_t i = 0; i < l->pools; i++) {
 		c->pool[i] = l->pool[i].pool;
+		assert(scheme_setting_valid(&c->pool[i].set));
 		memset(&l->pool[i].pool, 0, sizeof l->pool[i].pool);
 	}
 	c->pools = l->pools;
@@ -72,6 +77,8 @@ conf_load(struct conf *c, const char *path, FILE *errors)
 		for (uint32_t i = 0; l.conf.directory && i < l.pools; i++)
 			conf_pool_finish(&l, &l.pool[i]);
 	}
+	for (uint32_t i = 0; l.errors == 0 && i < l.pools; i++)
+		conf_buckets_warn(&l, &l.pool[i]);
 	if (l.errors == 0)
 		load_take(&l);
 	if (l.errors == 0) {
@@ -82,33 +89,44 @@ conf_load(struct conf *c, const char *path, FILE *errors)
 	return l.errors;
 }
 
-/* The keys of a section that have one value each. */
 static void
-section_dump(unsigned section, const void *base, FILE *out)
+key_dump(const struct key *k, const void *base, FILE *out)
 {
 	char value[CONF_FILE_BYTES + 1];
 
-	for (size_t i = 0; i < KEYS; i++) {
-		const struct key *k = &conf_keys[i];
+	conf_value(value, k, (const char *)base + k->offset);
+	fprintf(out, "%s = %s\n", k->name, value);
+}
 
-		if (!(k->sections & section) || !k->kind->size)
-			continue;
-		conf_value(value, k, (const char *)base + k->offset);
-		fprintf(out, "%s = %s\n", k->name, value);
-	}
+/* The keys of a section that have one value each. */
+static void
+checker_dump(const struct conf *c, FILE *out)
+{
+	fprintf(out, "[checker]\n");
+	for (size_t i = 0; i < KEYS; i++)
+		if (conf_keys[i].sections == CONF_CHECKER)
+			key_dump(&conf_keys[i], c, out);
+}
+
+/* Without those that mean nothing there. */
+static void
+pool_dump(const struct conf_pool *p, FILE *out)
+{
+	fprintf(out, "\n[pool %s]\n", p->name);
+	for (size_t i = 0; i < KEYS; i++)
+		if ((conf_keys[i].sections & CONF_POOL) &&
+		    conf_keys[i].kind->size > 0 &&
+		    conf_scheme_means(&p->set, (enum conf_key_id)i))
+			key_dump(&conf_keys[i], p, out);
+	for (uint32_t i = 0; i < p->servers.n; i++)
+		conf_server_dump(&p->servers.v[i], out);
+	conf_buckets_dump(p, out);
 }
 
 void
 conf_dump(const struct conf *c, FILE *out)
 {
-	fprintf(out, "[checker]\n");
-	section_dump(CONF_CHECKER, c, out);
-	for (uint32_t i = 0; i < c->pools; i++) {
-		const struct conf_pool *p = &c->pool[i];
-
-		fprintf(out, "\n[pool %s]\n", p->name);
-		section_dump(CONF_POOL, p, out);
-		for (uint32_t j = 0; j < p->servers.n; j++)
-			conf_server_dump(&p->servers.v[j], out);
-	}
+	checker_dump(c, out);
+	for (uint32_t i = 0; i < c->pools; i++)
+		pool_dump(&c->pool[i], out);
 }

@@ -7,11 +7,9 @@
 #include <string.h>
 
 #include "conf_load.h"
-#include "scheme.h"
 
-/* Written, and understood. */
-static bool
-has(const struct draft *d, enum conf_key_id id)
+bool
+conf_has(const struct draft *d, enum conf_key_id id)
 {
 	return d->at[id].line && !d->at[id].bad;
 }
@@ -22,39 +20,39 @@ spot_same(const struct spot *a, const struct spot *b)
 	return a->file == b->file && a->line == b->line;
 }
 
-static bool
-inherited(const struct load *l, const struct draft *d, enum conf_key_id id)
+bool
+conf_inherited(const struct load *l, const struct draft *d,
+    enum conf_key_id id)
 {
 	return d != &l->defaults && l->defaults.at[id].line &&
 	    spot_same(&d->at[id], &l->defaults.at[id]);
 }
 
-/* "interval = 1s in web.ini:8", the place only where it is not `at`. */
+/* "interval = 1s in web.ini:8", the place only where it is not `at`; of a list
+ * its name only. */
 static void
 said(char text[512], struct load *l, struct draft *d, enum conf_key_id id,
     const struct spot *at)
 {
 	const struct key *k = &conf_keys[id];
 	const struct spot *own = &d->at[id];
-	char value[CONF_FILE_BYTES + 1];
+	char value[3 + CONF_FILE_BYTES + 1] = "";
 
-	conf_value(value, k, conf_field(l, k, d));
+	if (k->kind->size > 0) {
+		memcpy(value, " = ", 3);
+		conf_value(value + 3, k, conf_field(l, k, d));
+	}
 	if (!own->line)
-		snprintf(text, 512, "the default %s = %s", k->name, value);
+		snprintf(text, 512, "the default %s%s", k->name, value);
 	else if (spot_same(own, at))
-		snprintf(text, 512, "%s = %s", k->name, value);
+		snprintf(text, 512, "%s%s", k->name, value);
 	else
-		snprintf(text, 512, "%s = %s in %s:%u", k->name, value,
+		snprintf(text, 512, "%s%s in %s:%u", k->name, value,
 		    own->file, own->line);
 }
 
-/*
- * Two values do not go together: "timeout = 2s is longer than ...; cure".
- * Said where the pool itself has written one of them; what is wrong within
- * [defaults] is said there once, and not again for each pool.
- */
-static void
-conflict(struct load *l, struct draft *d, enum conf_key_id id,
+void
+conf_conflict(struct load *l, struct draft *d, enum conf_key_id id,
     enum conf_key_id with, const char *why, const char *cure)
 {
 	const struct spot *at = &d->at[id];
@@ -62,10 +60,10 @@ conflict(struct load *l, struct draft *d, enum conf_key_id id,
 	const char *pool = d->pool.name;
 
 	if (at->bad || d->at[with].bad ||
-	    (inherited(l, d, id) && inherited(l, d, with)) ||
+	    (conf_inherited(l, d, id) && conf_inherited(l, d, with)) ||
 	    (d == &l->defaults && (!at->line || !d->at[with].line)))
 		return;
-	if (d->at[with].line && (!at->line || inherited(l, d, id)))
+	if (d->at[with].line && (!at->line || conf_inherited(l, d, id)))
 		at = &d->at[with];
 	said(one, l, d, id, at);
 	said(two, l, d, with, at);
@@ -77,25 +75,19 @@ static void
 pool_conflicts(struct load *l, struct draft *d)
 {
 	const struct conf_pool *p = &d->pool;
-	const char *hash = scheme_hash_name(scheme_default_hash(p->scheme));
-	char cure[96];
 
 	if (p->timeout > p->interval)
-		conflict(l, d, KEY_timeout, KEY_interval, "is longer than",
+		conf_conflict(l, d, KEY_timeout, KEY_interval, "is longer than",
 		    "write a shorter timeout or a longer interval");
 	if (p->fast_interval > p->interval)
-		conflict(l, d, KEY_fast_interval, KEY_interval,
+		conf_conflict(l, d, KEY_fast_interval, KEY_interval,
 		    "is longer than",
 		    "write a shorter fast_interval or a longer interval");
 	if (p->rehash_after > 0 && p->rehash_after < p->hold_after)
-		conflict(l, d, KEY_rehash_after, KEY_hold_after,
+		conf_conflict(l, d, KEY_rehash_after, KEY_hold_after,
 		    "is shorter than", "write a longer rehash_after, or 0 for "
 		    "the same time");
-	if (!scheme_takes_hash(p->scheme, p->hash)) {
-		snprintf(cure, sizeof cure, "write hash = %s or leave it out",
-		    hash ? hash : "the scheme's");
-		conflict(l, d, KEY_hash, KEY_scheme, "does not go with", cure);
-	}
+	conf_scheme_conflicts(l, d);
 }
 
 /* What is wrong in [defaults] by itself. */
@@ -113,7 +105,7 @@ fill_standards(struct load *l, struct draft *d, unsigned section)
 		const struct key *k = &conf_keys[i];
 
 		if ((k->sections & section) && k->standard &&
-		    !has(d, (enum conf_key_id)i))
+		    !conf_has(d, (enum conf_key_id)i))
 			k->kind->parse(l, k, k->standard, conf_field(l, k, d));
 	}
 }
@@ -127,7 +119,7 @@ pool_inherit(struct load *l, struct draft *d)
 		if (!(k->sections & CONF_DEFAULTS) || d->at[i].line)
 			continue;
 		d->at[i] = l->defaults.at[i];
-		if (has(d, (enum conf_key_id)i))
+		if (conf_has(d, (enum conf_key_id)i))
 			memcpy(conf_field(l, k, d),
 			    conf_field(l, k, &l->defaults), k->kind->size);
 	}
@@ -139,18 +131,17 @@ pool_compute(struct load *l, struct draft *d)
 {
 	struct conf_pool *p = &d->pool;
 
-	if (!has(d, KEY_timeout) && p->timeout > p->interval)
+	if (!conf_has(d, KEY_timeout) && p->timeout > p->interval)
 		p->timeout = p->interval;
-	if (!has(d, KEY_fast_interval) && p->fast_interval > p->interval)
+	if (!conf_has(d, KEY_fast_interval) && p->fast_interval > p->interval)
 		p->fast_interval = p->interval;
-	if (!has(d, KEY_rehash_after) && p->rehash_after < p->hold_after)
+	if (!conf_has(d, KEY_rehash_after) && p->rehash_after < p->hold_after)
 		p->rehash_after = p->hold_after;
-	if (!has(d, KEY_hold_after) && p->rehash_after > 0 &&
+	if (!conf_has(d, KEY_hold_after) && p->rehash_after > 0 &&
 	    p->hold_after > p->rehash_after)
 		p->hold_after = p->rehash_after;
-	if (!has(d, KEY_hash))
-		p->hash = scheme_default_hash(p->scheme);
-	if (!has(d, KEY_file) && asprintf(&p->file, "%s/%s" MCSHM_SUFFIX,
+	conf_scheme_compute(d);
+	if (!conf_has(d, KEY_file) && asprintf(&p->file, "%s/%s" MCSHM_SUFFIX,
 	    strcmp(l->conf.directory, "/") == 0 ? "" : l->conf.directory,
 	    p->name) < 0) {
 		p->file = NULL;
@@ -161,14 +152,14 @@ pool_compute(struct load *l, struct draft *d)
 static const struct spot *
 file_spot(const struct draft *d)
 {
-	return has(d, KEY_file) ? &d->at[KEY_file] : &d->heading;
+	return conf_has(d, KEY_file) ? &d->at[KEY_file] : &d->heading;
 }
 
 static void
 files_check(struct load *l, const struct draft *d)
 {
 	for (const struct draft *e = l->pool; e < d; e++) {
-		const struct draft *at = has(d, KEY_file) ? d : e;
+		const struct draft *at = conf_has(d, KEY_file) ? d : e;
 		const struct draft *other = at == d ? e : d;
 
 		if (!d->pool.file || !e->pool.file ||
@@ -190,6 +181,7 @@ conf_pool_finish(struct load *l, struct draft *d)
 	pool_compute(l, d);
 	pool_conflicts(l, d);
 	conf_servers_check(l, d);
+	conf_buckets_check(l, d);
 	files_check(l, d);
 }
 
@@ -201,12 +193,12 @@ conf_checker_finish(struct load *l)
 	struct conf *c = &l->conf;
 
 	fill_standards(l, d, CONF_CHECKER);
-	if (!has(d, KEY_stale_after) && c->stale_after < 3 * c->heartbeat)
+	if (!conf_has(d, KEY_stale_after) && c->stale_after < 3 * c->heartbeat)
 		c->stale_after = 3 * c->heartbeat;
-	if (!has(d, KEY_heartbeat) && c->heartbeat > c->stale_after / 3)
+	if (!conf_has(d, KEY_heartbeat) && c->heartbeat > c->stale_after / 3)
 		c->heartbeat = c->stale_after / 3 / CONF_MS * CONF_MS;
 	if (c->stale_after < 3 * c->heartbeat)
-		conflict(l, d, KEY_stale_after, KEY_heartbeat,
+		conf_conflict(l, d, KEY_stale_after, KEY_heartbeat,
 		    "is less than three times",
 		    "write a longer stale_after or a shorter heartbeat");
 }

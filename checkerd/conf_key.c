@@ -46,7 +46,8 @@ time_scan(const char *text, uint64_t *n)
 		if (strcmp(unit, units[i].name) != 0)
 			continue;
 		/* Beyond every range is enough. */
-		*n = *n > UINT32_MAX ? UINT64_MAX : *n * units[i].ns;
+		*n = *n > UINT64_MAX / units[i].ns ? UINT64_MAX
+						   : *n * units[i].ns;
 		return NULL;
 	}
 	return "is not a time; write a whole number and a unit (us, ms, s, m "
@@ -66,6 +67,27 @@ time_text(char text[CONF_NUMBER_TEXT], uint64_t n)
 		i++;
 	snprintf(text, CONF_NUMBER_TEXT, "%" PRIu64 "%s", n / units[i].ns,
 	    units[i].name);
+}
+
+/* Of a span that clients know in seconds only. */
+static const char *
+seconds_scan(const char *text, uint64_t *n)
+{
+	const char *nonsense = time_scan(text, n);
+
+	if (nonsense)
+		return nonsense;
+	if (*n != UINT64_MAX && *n % CONF_SECOND != 0)
+		return "has a part of a second; write whole seconds, as in "
+		       "60s";
+	*n /= CONF_SECOND;
+	return NULL;
+}
+
+static void
+seconds_text(char text[CONF_NUMBER_TEXT], uint64_t n)
+{
+	time_text(text, n * CONF_SECOND);
 }
 
 static const char *
@@ -132,6 +154,33 @@ ratio_text(char text[CONF_NUMBER_TEXT], uint64_t n)
 		snprintf(text, CONF_NUMBER_TEXT, "off");
 	else
 		snprintf(text, CONF_NUMBER_TEXT, "%u/%u", ratio[0], ratio[1]);
+}
+
+/* What a hash_tag begins with in the low byte, what it ends with above. */
+static const char *
+tag_scan(const char *text, uint64_t *n)
+{
+	const unsigned char from = (unsigned char)text[0];
+	const unsigned char to = from ? (unsigned char)text[1] : 0;
+
+	*n = 0;
+	if (strcmp(text, "none") == 0)
+		return NULL;
+	if (from <= ' ' || from > '~' || to <= ' ' || to > '~' || text[2])
+		return "is not two characters; write two visible ones of "
+		       "ASCII with nothing around them, as in {}, or none";
+	*n = from | (uint64_t)to << 8;
+	return NULL;
+}
+
+static void
+tag_text(char text[CONF_NUMBER_TEXT], uint64_t n)
+{
+	if (n == 0)
+		snprintf(text, CONF_NUMBER_TEXT, "none");
+	else
+		snprintf(text, CONF_NUMBER_TEXT, "%c%c", (int)(n & 0xff),
+		    (int)(n >> 8));
 }
 
 /* "10ms to 1h", "" where there is nothing to say. */
@@ -222,6 +271,14 @@ log_name(uint32_t id)
 }
 
 static const char *
+yes_name(uint32_t id)
+{
+	static const char *const name[] = { "no", "yes" };
+
+	return id < sizeof name / sizeof *name ? name[id] : NULL;
+}
+
+static const char *
 admin_name(uint32_t id)
 {
 	static const char *const name[] = { [MCSHM_READY] = "ready",
@@ -230,24 +287,62 @@ admin_name(uint32_t id)
 	return id < sizeof name / sizeof *name ? name[id] : NULL;
 }
 
-/* Numbers of choices are small; some may be missing. */
-#define CHOICES 64
+static const char *
+dead_name(uint32_t id)
+{
+	static const char *const name[] = { [MCSHM_DEAD_REHASH] = "rehash",
+		[MCSHM_DEAD_MISS] = "miss", [MCSHM_DEAD_ERROR] = "error" };
 
-/* "none, failures or all" */
-static void
-choice_list(char text[CONF_LIST_TEXT], const struct kind *kind)
+	return id < sizeof name / sizeof *name ? name[id] : NULL;
+}
+
+static const char *
+chars_name(uint32_t flags)
+{
+	static const char *const name[] = { [0] = "signed",
+		[MCSHM_HASH_UNSIGNED] = "unsigned" };
+
+	return flags < sizeof name / sizeof *name ? name[flags] : NULL;
+}
+
+/* Of a hash that some scheme takes for keys. */
+static const char *
+hash_name(uint32_t id)
+{
+	for (uint32_t scheme = 1; scheme < MCSHM_SCHEMES; scheme++)
+		if (scheme_takes_hash(scheme, id))
+			return scheme_hash_name(id);
+	return NULL;
+}
+
+/* Of a hash that may be written for points. */
+static const char *
+points_name(uint32_t id)
+{
+	for (uint32_t scheme = 1; scheme < MCSHM_SCHEMES; scheme++)
+		if (conf_points_are_free(scheme) &&
+		    scheme_takes_points_hash(scheme, 0, id))
+			return scheme_hash_name(id);
+	return NULL;
+}
+
+static_assert(MCSHM_SCHEMES <= CONF_CHOICES && MCSHM_HASHES <= CONF_CHOICES,
+    "all of them are choices");
+
+void
+conf_list(char text[CONF_LIST_TEXT], const struct conf_choices *c)
 {
 	const char *last = NULL;
 	size_t n = 0;
 
 	*text = '\0';
-	for (uint32_t id = 0; id < CHOICES; id++) {
-		if (!kind->name(id))
+	for (uint32_t id = 0; id < CONF_CHOICES; id++) {
+		if (!c->name(id) || (c->among && !c->among(c->of, id)))
 			continue;
 		if (last && n < CONF_LIST_TEXT)
 			n += (size_t)snprintf(text + n, CONF_LIST_TEXT - n,
 			    "%s%s", n ? ", " : "", last);
-		last = kind->name(id);
+		last = c->name(id);
 	}
 	if (last && n < CONF_LIST_TEXT)
 		snprintf(text + n, CONF_LIST_TEXT - n, "%s%s", n ? " or " : "",
@@ -258,9 +353,10 @@ static bool
 choice_parse(struct load *l, const struct key *k, const char *text,
     void *field)
 {
+	const struct conf_choices all = { k->kind->name, NULL, 0 };
 	char list[CONF_LIST_TEXT], why[CONF_LIST_TEXT + 40];
 
-	for (uint32_t id = 0; id < CHOICES; id++) {
+	for (uint32_t id = 0; id < CONF_CHOICES; id++) {
 		const char *name = k->kind->name(id);
 
 		if (!name || strcmp(name, text) != 0)
@@ -268,9 +364,24 @@ choice_parse(struct load *l, const struct key *k, const char *text,
 		field_store(k, field, id);
 		return true;
 	}
-	choice_list(list, k->kind);
+	conf_list(list, &all);
 	snprintf(why, sizeof why, "is not known; write %s", list);
 	return conf_refuse(l, k, text, why);
+}
+
+/* A hash may be written by any of its names; what people call crc32 is one of
+ * two. */
+static bool
+hash_parse(struct load *l, const struct key *k, const char *text, void *field)
+{
+	const char *first = scheme_hash_name(scheme_hash_by_name(text));
+
+	if (strcmp(text, "crc32") == 0)
+		return conf_refuse(l, k, text, "means two things; write crc "
+		    "for 15 bits of it (libmemcached's crc, twemproxy's crc32) "
+		    "or crc32a for all 32 (twemproxy's crc32a, pecl-memcache, "
+		    "dalli)");
+	return choice_parse(l, k, first ? first : text, field);
 }
 
 /* "//", "/./" and what is at the end of a path without changing it, so that two
@@ -340,12 +451,19 @@ static const struct kind
     kind_percent = { number_parse, percent_scan, percent_text, NULL, 4 },
     kind_ratio = { number_parse, ratio_scan, ratio_text, NULL, 8 },
     kind_log = { choice_parse, NULL, NULL, log_name, 4 },
+    kind_yes = { choice_parse, NULL, NULL, yes_name, 4 },
     kind_admin = { choice_parse, NULL, NULL, admin_name, 4 },
     kind_scheme = { choice_parse, NULL, NULL, scheme_name, 4 },
-    kind_hash = { choice_parse, NULL, NULL, scheme_hash_name, 4 },
+    kind_hash = { hash_parse, NULL, NULL, hash_name, 4 },
+    kind_points = { hash_parse, NULL, NULL, points_name, 4 },
+    kind_chars = { choice_parse, NULL, NULL, chars_name, 4 },
+    kind_tag = { number_parse, tag_scan, tag_text, NULL, 4 },
+    kind_dead = { choice_parse, NULL, NULL, dead_name, 4 },
+    kind_seconds = { number_parse, seconds_scan, seconds_text, NULL, 4 },
     kind_path = { path_parse, NULL, NULL, NULL, sizeof(char *) },
     kind_include = { conf_include_parse, NULL, NULL, NULL, 0 },
-    kind_server = { conf_server_parse, NULL, NULL, NULL, 0 };
+    kind_server = { conf_server_parse, NULL, NULL, NULL, 0 },
+    kind_buckets = { conf_buckets_parse, NULL, NULL, NULL, 0 };
 
 /* A ratio is read and written as one value. */
 static_assert(offsetof(struct conf_pool, ratio_of) ==

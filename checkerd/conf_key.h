@@ -23,6 +23,9 @@
 #define CONF_DIRECTORY_BYTES						\
 	(CONF_FILE_BYTES - 1 - MCSHM_POOL_MAX - (sizeof MCSHM_SUFFIX - 1))
 
+/* memcached takes what is longer for a date: 30 days. */
+#define CONF_TTL_SECONDS (30 * 24 * 3600)
+
 enum {			/* bits: the sections that a key may stand in */
 	CONF_CHECKER = 1,
 	CONF_DEFAULTS = 2,
@@ -35,8 +38,9 @@ enum {			/* bits: the sections that a key may stand in */
 #define CONF_BOTH_BASE conf_pool
 
 /*
- * section, name, field, kind, least, most, default.  Bounds are in ns, percent
- * or pieces; of a path, in bytes.  No default: conf_check.c has it.
+ * section, name, field, kind, least, most, default.  Bounds are in ns, seconds,
+ * percent or pieces; of a path, in bytes.  No default: conf_check.c has it, or
+ * conf_scheme.c.
  */
 #define CONF_KEYS(X)							\
 	X(CHECKER, directory, directory, path,				\
@@ -46,9 +50,16 @@ enum {			/* bits: the sections that a key may stand in */
 	X(CHECKER, stale_after, stale_after, time,			\
 	    100 * CONF_MS, CONF_HOUR, "30s")				\
 	X(CHECKER, log_probes, log_probes, log, 0, 0, "none")		\
+	X(CHECKER, reports, reports, yes, 0, 0, "yes")			\
 	X(POOL, file, file, path, 0, CONF_FILE_BYTES, NULL)		\
-	X(BOTH, scheme, scheme, scheme, 0, 0, "maglev")			\
-	X(BOTH, hash, hash, hash, 0, 0, NULL)				\
+	X(BOTH, scheme, set.scheme, scheme, 0, 0, "maglev")		\
+	X(BOTH, hash, set.hash, hash, 0, 0, NULL)			\
+	X(BOTH, points_hash, set.points_hash, points, 0, 0, NULL)	\
+	X(BOTH, hash_chars, set.hash_flags, chars, 0, 0, "signed")	\
+	X(BOTH, hash_tag, set.hash_tag, tag, 0, 0, "none")		\
+	X(BOTH, dead, dead, dead, 0, 0, "rehash")			\
+	X(BOTH, failover_ttl, failover_ttl, seconds,			\
+	    0, CONF_TTL_SECONDS, "0")					\
 	X(BOTH, interval, interval, time,				\
 	    10 * CONF_MS, CONF_HOUR, "1s")				\
 	X(BOTH, fast_interval, fast_interval, time,			\
@@ -66,7 +77,8 @@ enum {			/* bits: the sections that a key may stand in */
 	X(BOTH, min_down_time, min_down_time, time, 0, CONF_HOUR, "5s") \
 	X(BOTH, jitter, jitter, percent, 0, 50, "10%")			\
 	X(POOL, include, servers, include, 0, 0, NULL)			\
-	X(POOL, server, servers, server, 0, 0, NULL)
+	X(POOL, server, servers, server, 0, 0, NULL)			\
+	X(POOL, buckets, map, buckets, 0, 0, NULL)
 
 enum conf_key_id {
 #define X(section, name, ...) KEY_##name,
@@ -75,7 +87,7 @@ enum conf_key_id {
 	KEYS
 };
 
-#define CONF_LIST_TEXT 128	/* "none, failures or all" */
+#define CONF_LIST_TEXT 400	/* "none, failures or all" */
 #define CONF_NUMBER_TEXT 48
 #define CONF_RANGE_TEXT (2 * CONF_NUMBER_TEXT + 4)
 
@@ -90,7 +102,8 @@ struct kind {
 	/* Numbers: why text is none, or NULL and *n; and back. */
 	const char *(*scan)(const char *text, uint64_t *n);
 	void (*number)(char text[CONF_NUMBER_TEXT], uint64_t n);
-	/* Choices: the name of each, NULL where there is none. */
+	/* Choices: the name of each below CONF_CHOICES, NULL where there is
+	 * none. */
 	const char *(*name)(uint32_t id);
 	size_t size;	/* of the field; 0: there is no single value */
 };
@@ -110,6 +123,16 @@ extern const struct key conf_keys[KEYS];
  * server. */
 #define CONF_OPTIONS 2
 extern const struct key conf_options[CONF_OPTIONS];
+
+/* "none, failures or all", of the numbers below CONF_CHOICES that have a name
+ * and are among them. */
+#define CONF_CHOICES 64
+struct conf_choices {
+	const char *(*name)(uint32_t id);
+	bool (*among)(uint32_t of, uint32_t id);	/* NULL: all */
+	uint32_t of;
+};
+void conf_list(char text[CONF_LIST_TEXT], const struct conf_choices *c);
 
 /* "10ms to 1h", "" where there is nothing to say. */
 void conf_range(char text[CONF_RANGE_TEXT], const struct key *k);

@@ -6,7 +6,9 @@
  *	conf_read.c	files, lines, sections, keys	-> drafts
  *	conf_key.c	the table's values
  *	conf_server.c	server lines, and twins among servers
+ *	conf_buckets.c	lines of buckets
  *	conf_check.c	defaults, conflicts		-> whole pools
+ *	conf_scheme.c	the same, of the keys that choose a server
  *	conf_say.c	complaints
  *	conf.c		load, free, dump
  */
@@ -22,12 +24,20 @@ struct spot {
 	bool bad;		/* and was refused */
 };
 
+/* A line of buckets: those of the pool from first on, up to the next line's. */
+struct bucket_line {
+	struct spot at;
+	uint32_t first;
+};
+
 /* A section, before defaults and checks. */
 struct draft {
 	struct conf_pool pool;
 	struct spot heading;
 	struct spot at[KEYS];
 	struct spot *server_at;	/* of pool.servers */
+	struct bucket_line *bucket_line;	/* of pool.map */
+	uint32_t bucket_lines;
 	bool refused;		/* a line of it was: what is missing may have
 				 * been there */
 };
@@ -67,6 +77,10 @@ void conf_complain(struct load *l, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void conf_complain_at(struct load *l, struct spot at, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* Not an error, but most likely not what was meant: "warning: ...".  Only where
+ * nothing is wrong. */
+void conf_warn_at(struct load *l, struct spot at, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 /* No memory: a reason like any other why there is no configuration.  False,
  * as the next one. */
 bool conf_complain_memory(struct load *l);
@@ -104,8 +118,38 @@ bool conf_server_parse(struct load *l, const struct key *k, const char *text,
 void conf_servers_check(struct load *l, const struct draft *d);
 void conf_server_dump(const struct server *s, FILE *out);
 
+/* conf_buckets.c */
+
+bool conf_buckets_parse(struct load *l, const struct key *k, const char *text,
+    void *field);
+void conf_buckets_check(struct load *l, const struct draft *d);
+void conf_buckets_dump(const struct conf_pool *p, FILE *out);
+/* Of a pool that is right. */
+void conf_buckets_warn(struct load *l, const struct draft *d);
+
+/* conf_scheme.c */
+
+/* Whether the hash of a ring's points can be chosen. */
+bool conf_points_are_free(uint32_t scheme);
+/* Whether a key changes anything there. */
+bool conf_scheme_means(const struct scheme_setting *set, enum conf_key_id id);
+void conf_scheme_compute(struct draft *d);
+void conf_scheme_conflicts(struct load *l, struct draft *d);
+
 /* conf_check.c */
 
+/* Written, and understood. */
+bool conf_has(const struct draft *d, enum conf_key_id id);
+/* Written in [defaults] only. */
+bool conf_inherited(const struct load *l, const struct draft *d,
+    enum conf_key_id id);
+/*
+ * Two values do not go together: "timeout = 2s is longer than ...; cure".
+ * Said where the pool itself has written one of them; what is wrong within
+ * [defaults] is said there once, and not again for each pool.
+ */
+void conf_conflict(struct load *l, struct draft *d, enum conf_key_id id,
+    enum conf_key_id with, const char *why, const char *cure);
 void conf_checker_finish(struct load *l);
 void conf_defaults_finish(struct load *l);
 void conf_pool_finish(struct load *l, struct draft *d);

@@ -50,8 +50,7 @@ section_text(char text[64], const struct load *l)
 /* Documented for later versions: whoever writes one shall not look for a
  * misspelling. */
 static const char *const later[] = { "fresh_every", "thread_scan_interval",
-	"stats_interval", "max_down_percent", "fail_open_max", "on_recovery",
-	"dead", "failover_ttl", "points_hash" };
+	"stats_interval", "max_down_percent", "fail_open_max", "on_recovery" };
 
 /* No such key in this section: why not. */
 static void

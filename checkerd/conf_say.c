@@ -22,15 +22,16 @@ conf_here(const struct load *l)
 }
 
 static void
-say(struct load *l, struct spot at, const char *fmt, va_list ap)
+say(struct load *l, struct spot at, const char *what, const char *fmt,
+    va_list ap)
 {
-	l->errors++;
 	if (!l->out)
 		return;
 	if (at.line)
 		fprintf(l->out, "%s:%u: ", at.file, at.line);
 	else
 		fprintf(l->out, "%s: ", at.file);
+	fputs(what, l->out);
 	vfprintf(l->out, fmt, ap);
 	fputc('\n', l->out);
 }
@@ -40,8 +41,19 @@ conf_complain_at(struct load *l, struct spot at, const char *fmt, ...)
 {
 	va_list ap;
 
+	l->errors++;
 	va_start(ap, fmt);
-	say(l, at, fmt, ap);
+	say(l, at, "", fmt, ap);
+	va_end(ap);
+}
+
+void
+conf_warn_at(struct load *l, struct spot at, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(l, at, "warning: ", fmt, ap);
 	va_end(ap);
 }
 
@@ -52,8 +64,9 @@ conf_complain(struct load *l, const char *fmt, ...)
 
 	if (l->source && l->now)
 		l->now->refused = true;
+	l->errors++;
 	va_start(ap, fmt);
-	say(l, conf_here(l), fmt, ap);
+	say(l, conf_here(l), "", fmt, ap);
 	va_end(ap);
 }
 

@@ -207,19 +207,20 @@ twin_place(char text[TWIN_TEXT], const struct conf_pool *p,
 
 	place_text(place, &s->address);
 	snprintf(text, TWIN_TEXT, "%s %s",
-	    scheme_allows_repeats(p->scheme) ? s->name : "", place);
+	    scheme_allows_repeats(p->set.scheme) ? s->name : "", place);
 }
 
 static void
 twin_ident(char text[TWIN_TEXT], const struct conf_pool *p,
     const struct server *s)
 {
-	char address[ADDRESS_TEXT], ident[272];
+	const struct scheme_where where = { s->name, s->address.host,
+		s->address.kind, s->address.port };
+	char ident[272];
 
 	*text = '\0';
-	address_format(address, &s->address);
-	if (!scheme_allows_repeats(p->scheme) &&
-	    scheme_ident(p->scheme, s->name, address, ident) >= 0)
+	if (!scheme_allows_repeats(p->set.scheme) &&
+	    scheme_ident(p->set.scheme, &where, ident) >= 0)
 		snprintf(text, TWIN_TEXT, "%s", ident);
 }
 
@@ -286,9 +287,12 @@ twins_tell(struct load *l, const struct draft *d,
 static void
 twins_check(struct load *l, const struct draft *d)
 {
-	static const struct twin_way ways[] = {
+	const struct twin_way ways[] = {
 		{ twin_name, "name", "give it another name" },
-		{ twin_place, "address", "leave one out" },
+		{ twin_place, "address",
+		    scheme_allows_repeats(d->pool.set.scheme) ?
+		    "leave one out, or give one a name if clients have both" :
+		    "leave one out" },
 		{ twin_ident, "identity", "give one another name" },
 	};
 	const uint32_t n = d->pool.servers.n;
@@ -311,17 +315,46 @@ static void
 server_check(struct load *l, struct spot at, const struct server *s,
     uint32_t scheme)
 {
-	char label[272], address[ADDRESS_TEXT], ident[272];
+	const struct scheme_where where = { s->name, s->address.host,
+		s->address.kind, s->address.port };
+	char label[272], ident[272];
 
 	server_label(label, s);
-	address_format(address, &s->address);
 	if (s->weight != 1 && !scheme_has_weights(scheme))
 		conf_complain_at(l, at, "server %s has weight=%u, and scheme "
 		    "%s has no weights; leave it out", label, s->weight,
 		    scheme_name(scheme));
-	if (scheme_ident(scheme, s->name, address, ident) < 0)
+	if (scheme_ident(scheme, &where, ident) < 0)
 		conf_complain_at(l, at, "server %s is too long a text for "
 		    "scheme %s; give it a name", label, scheme_name(scheme));
+}
+
+/* Some placements grow with weights. */
+static void
+weights_check(struct load *l, const struct draft *d)
+{
+	const struct conf_pool *p = &d->pool;
+	const uint32_t n = p->servers.n;
+	struct scheme_server *v = calloc(n, sizeof *v);
+	const struct scheme_plan plan = { p->set, v, n, p->map, p->maps };
+	struct scheme_size size;
+	uint64_t sum = 0;
+
+	if (!v) {
+		conf_complain_memory(l);
+		return;
+	}
+	/* Identities say where points are, not how many. */
+	for (uint32_t i = 0; i < n; i++) {
+		v[i] = (struct scheme_server){ "", 0, p->servers.v[i].weight };
+		sum += v[i].weight;
+	}
+	if (!scheme_measure(&plan, &size))
+		conf_complain_at(l, d->heading, "pool %s: its weights, %llu "
+		    "together, are more than a file can hold with scheme %s; "
+		    "write smaller ones", p->name, (unsigned long long)sum,
+		    scheme_name(p->set.scheme));
+	free(v);
 }
 
 void
@@ -336,8 +369,10 @@ conf_servers_check(struct load *l, const struct draft *d)
 	if (p->servers.n == 0 || d->at[KEY_scheme].bad)
 		return;
 	for (uint32_t i = 0; i < p->servers.n; i++)
-		server_check(l, d->server_at[i], &p->servers.v[i], p->scheme);
+		server_check(l, d->server_at[i], &p->servers.v[i],
+		    p->set.scheme);
 	twins_check(l, d);
+	weights_check(l, d);
 }
 
 void

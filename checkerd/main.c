@@ -113,16 +113,21 @@ options_parse(int argc, char **argv)
 /* The ini ------------------------------------------------------------------ */
 
 static void
-log_lines(char *text)
+log_lines(char *text, bool wrong)
 {
 	char *rest = text;
 
-	for (char *line; (line = strsep(&rest, "\n")) != NULL; )
-		if (line[0] != '\0')
+	for (char *line; (line = strsep(&rest, "\n")) != NULL; ) {
+		if (line[0] == '\0')
+			continue;
+		if (wrong)
 			log_err("%s", line);
+		else
+			log_warning("%s", line);
+	}
 }
 
-/* As conf_load(), but errors go to the log. */
+/* As conf_load(), but errors and warnings go to the log. */
 static unsigned
 load_logged(struct conf *conf, const char *path)
 {
@@ -134,7 +139,7 @@ load_logged(struct conf *conf, const char *path)
 	if (errors != NULL)
 		fclose(errors);
 	if (text != NULL)
-		log_lines(text);
+		log_lines(text, wrong != 0);
 	free(text);
 	return wrong;
 }
@@ -179,8 +184,10 @@ pool_setup(const struct conf *conf, const struct conf_pool *from)
 {
 	struct checker_pool p = {
 		.path = from->file,
-		.roster = { .servers = from->servers, .scheme = from->scheme,
-		    .hash = from->hash, .stale_after = conf->stale_after },
+		.roster = { .servers = from->servers, .set = from->set,
+		    .map = from->map, .maps = from->maps,
+		    .dead = from->dead, .failover_ttl = from->failover_ttl,
+		    .stale_after = conf->stale_after },
 		.verdict = { .rise = (uint8_t)from->rise,
 		    .fall = (uint8_t)from->fall,
 		    .ratio_bad = (uint8_t)from->ratio_bad,
@@ -258,7 +265,8 @@ daemon_apply(struct daemon *d, const struct conf *conf)
 	struct checker_pool *pool = calloc((size_t)conf->pools + 1,
 	    sizeof *pool);
 	struct checker_setup s = { .pool = pool, .pools = conf->pools,
-		.directory = conf->directory, .heartbeat = conf->heartbeat,
+		.directory = conf->directory, .reports = conf->reports,
+		.heartbeat = conf->heartbeat,
 		.log_probes = log_probes(conf), .about = about_us(conf) };
 	int code;
 

@@ -25,7 +25,6 @@
 #define PATIENCE 10		/* with a held lock, steps of 20 ms */
 /* News that is no verdict goes out once a second, give or take a tick. */
 #define NEWS_APART UINT64_C(950000000)
-#define SAMPLE_KEYS 50000	/* to tell how many keys move: +- 0.1 % */
 
 enum {				/* what the mailbox asks for */
 	DUE_SOON = 1,		/* news, for the next beat */
@@ -33,7 +32,8 @@ enum {				/* what the mailbox asks for */
 	DUE_BEAT = 4,
 	DUE_ROSTER = 8,		/* box.roster is newer than the thread's */
 	DUE_EXCHANGE = 16,
-	DUE_STOP = 32
+	DUE_STOP = 32,
+	DUE_REPORT = 64		/* about.report is newer than the file's */
 };
 
 /* Between loop and thread, under the lock. */
@@ -80,33 +80,73 @@ struct publish {
 
 /* Small things ------------------------------------------------------------- */
 
-static void
-roster_free(struct publish_roster *r)
+void
+publish_roster_free(struct publish_roster *r)
 {
 	servers_free(&r->servers);
+	free(r->map);
 	*r = (struct publish_roster){ 0 };
 }
 
-static int
-roster_copy(struct publish_roster *to, const struct publish_roster *from)
+int
+publish_roster_copy(struct publish_roster *to,
+    const struct publish_roster *from)
 {
+	const size_t size = from->maps * sizeof *from->map;
 	struct publish_roster r = *from;
-	const int err = servers_copy(&r.servers, &from->servers);
+	int err;
 
-	if (err == 0)
-		*to = r;
-	return err;
+	r.map = NULL;
+	err = servers_copy(&r.servers, &from->servers);
+	if (err != 0)
+		return err;
+	if (size > 0 && (r.map = malloc(size)) == NULL) {
+		servers_free(&r.servers);
+		return ENOMEM;
+	}
+	if (size > 0)
+		memcpy(r.map, from->map, size);
+	*to = r;
+	return 0;
 }
 
-/* What a file was made for, as a roster; servers borrowed. */
+/* A file says in the same words that each server is a bucket, and that nothing
+ * else was wanted. */
+static bool
+has_map(const struct publish_roster *r)
+{
+	if (r->maps != r->servers.n)
+		return r->maps != 0;
+	for (uint32_t i = 0; i < r->maps; i++)
+		if (r->map[i] != i)
+			return true;
+	return false;
+}
+
+struct publish_terms
+publish_roster_terms(const struct publish_roster *r)
+{
+	return (struct publish_terms){ .set = r->set, .dead = r->dead,
+		.failover_ttl = r->failover_ttl, .map = !has_map(r) ? 0 :
+		    scheme_text_hash(r->map, r->maps * sizeof *r->map) };
+}
+
+/* What a file was made for, as a roster; servers and map borrowed. */
 static struct publish_roster
 roster_of(const struct file *f)
 {
+	const struct mcshm_header *h = &f->head;
 	struct publish_roster r = { .servers = f->servers,
-		.scheme = f->head.scheme, .hash = f->head.hash,
-		.stale_after = f->head.stale_after };
+		.set = { h->scheme, h->hash, h->points_hash, h->hash_flags,
+		    h->hash_tag },
+		.dead = h->dead, .failover_ttl = h->failover_ttl,
+		.stale_after = h->stale_after };
 
-	memcpy(r.pool, f->head.pool, sizeof r.pool - 1);
+	if (scheme_takes_map(h->scheme)) {
+		r.map = (void *)(f->map + h->buckets_off);
+		r.maps = h->buckets;
+	}
+	memcpy(r.pool, h->pool, sizeof r.pool - 1);
 	return r;
 }
 
@@ -257,20 +297,23 @@ moved_share(const struct file *old, const struct file *now)
 {
 	const struct scheme_place a = image_place(old->map, &old->head);
 	const struct scheme_place b = image_place(now->map, &now->head);
-	unsigned moved = 0;
+	const uint32_t of_a = image_sample_keys(&old->head);
+	const uint32_t of_b = image_sample_keys(&now->head);
+	const uint32_t keys = of_a < of_b ? of_a : of_b;
+	uint32_t moved = 0;
 	char key[24];
 
-	for (unsigned i = 0; i < SAMPLE_KEYS; i++) {
+	for (uint32_t i = 0; i < keys; i++) {
 		const size_t len = (size_t)snprintf(key, sizeof key,
 		    "sample:%u", i);
-		const uint32_t from =
-		    scheme_try(&a, scheme_key(a.hash, key, len), 0);
-		const uint32_t to =
-		    scheme_try(&b, scheme_key(b.hash, key, len), 0);
+		const struct scheme_key ka = scheme_key(&a.set, key, len);
+		const struct scheme_key kb = scheme_key(&b.set, key, len);
+		const uint32_t from = scheme_home(&a, &ka);
+		const uint32_t to = scheme_home(&b, &kb);
 
 		moved += to >= old->slots_of || old->slot_of[to] != from;
 	}
-	return (double)moved / SAMPLE_KEYS;
+	return (double)moved / keys;
 }
 
 /* A file for the newest roster, beside the one in use. */
@@ -340,8 +383,11 @@ take_over(struct publish *p, struct file *f, struct file *at,
 static void
 exchange(struct publish *p)
 {
+	const struct publish_roster was = roster_of(p->file);
 	struct publish_event ev = { .kind = PUBLISH_EXCHANGED,
-		.before = p->file->servers.n, .after = p->next->servers.n };
+		.before = p->file->servers.n, .after = p->next->servers.n,
+		.was = publish_roster_terms(&was),
+		.is = publish_roster_terms(&p->roster) };
 	struct publish_trouble t = { 0 };
 
 	ev.moved = moved_share(p->file, p->next);
@@ -425,16 +471,16 @@ take_roster(struct publish *p)
 {
 	struct publish_roster copy = { 0 };
 
-	if (roster_copy(&copy, &p->box.roster) != 0 ||
+	if (publish_roster_copy(&copy, &p->box.roster) != 0 ||
 	    file_match(p->file, &p->box.roster.servers) != 0) {
 		/* No memory: nothing fits together now, next beat. */
-		roster_free(&copy);
+		publish_roster_free(&copy);
 		p->box.due |= DUE_ROSTER;
 		p->starved = true;
 		return;
 	}
 	p->starved = false;
-	roster_free(&p->roster);
+	publish_roster_free(&p->roster);
 	p->roster = copy;
 	p->about = p->box.about;
 	p->build = true;
@@ -476,6 +522,7 @@ take(struct publish *p)
 	}
 	p->flags = b->flags;
 	file_faults(p->file, b->local_errors, b->tilts);
+	memcpy(p->about.report, b->about.report, sizeof p->about.report);
 	if (due & DUE_ROSTER) {
 		drop_next(p);
 		take_roster(p);
@@ -516,6 +563,12 @@ may_exchange(struct publish *p)
 }
 
 static void
+own(struct publish *p)
+{
+	file_own(p->file, &p->about, p->time, p->started, p->boot_id);
+}
+
+static void
 turn(struct publish *p, unsigned due)
 {
 	const struct publish_event works = { .kind = PUBLISH_WORKS };
@@ -523,6 +576,8 @@ turn(struct publish *p, unsigned due)
 
 	p->failed = false;
 	publish_due(p, due);
+	if (due & DUE_REPORT)
+		own(p);
 	if ((due & DUE_BEAT) && place_lost(&p->place, p->file))
 		ours = remake(p);
 	/* A newer one is of no use where the path is somebody else's. */
@@ -530,8 +585,7 @@ turn(struct publish *p, unsigned due)
 	    (due & (DUE_ROSTER | DUE_BEAT)) != 0) {
 		build_next(p);
 		if (p->next == NULL && !p->build)
-			file_own(p->file, &p->about, p->time, p->started,
-			    p->boot_id);
+			own(p);
 	}
 	/* What has failed is tried again with the beat, not at every turn. */
 	if (p->next != NULL && may_exchange(p) &&
@@ -660,8 +714,8 @@ open_box(struct publish *p, const struct publish_roster *r,
 	if (from != NULL && b->entry != NULL && b->dirty != NULL &&
 	    (err = servers_match(from, &r->servers, &p->file->servers)) == 0 &&
 	    (err = file_match(p->file, &r->servers)) == 0 &&
-	    (err = roster_copy(&b->roster, r)) == 0)
-		err = roster_copy(&p->roster, r);
+	    (err = publish_roster_copy(&b->roster, r)) == 0)
+		err = publish_roster_copy(&p->roster, r);
 	for (uint32_t i = 0; err == 0 && i < n; i++) {
 		b->entry[i] = entry_unknown(&r->servers.v[i], now.boot);
 		if (from[i] != NOWHERE && p->left.entry != NULL)
@@ -677,8 +731,8 @@ open_box(struct publish *p, const struct publish_roster *r,
 static void
 publish_free(struct publish *p)
 {
-	roster_free(&p->roster);
-	roster_free(&p->box.roster);
+	publish_roster_free(&p->roster);
+	publish_roster_free(&p->box.roster);
 	servers_free(&p->left.servers);
 	free(p->left.entry);
 	free(p->box.entry);
@@ -834,6 +888,16 @@ publish_faults(struct publish *p, uint64_t local_errors, uint64_t tilts)
 }
 
 void
+publish_report(struct publish *p, const char *path)
+{
+	pthread_mutex_lock(&p->lock);
+	memset(p->box.about.report, 0, sizeof p->box.about.report);
+	snprintf(p->box.about.report, sizeof p->box.about.report, "%s", path);
+	pthread_mutex_unlock(&p->lock);
+	ask(p, DUE_REPORT);
+}
+
+void
 publish_clock(struct publish *p, uint64_t boot)
 {
 	atomic_store_explicit(&p->clock, boot, memory_order_relaxed);
@@ -858,7 +922,7 @@ publish_roster(struct publish *p, const struct publish_roster *roster,
 	uint64_t *dirty = calloc(words(n), sizeof *dirty);
 	struct publish_roster r;
 
-	if (copy == NULL || dirty == NULL || roster_copy(&r, roster) != 0) {
+	if (copy == NULL || dirty == NULL || publish_roster_copy(&r, roster) != 0) {
 		free(copy);
 		free(dirty);
 		return ENOMEM;
@@ -867,7 +931,7 @@ publish_roster(struct publish *p, const struct publish_roster *roster,
 	pthread_mutex_lock(&p->lock);
 	free(p->box.entry);
 	free(p->box.dirty);
-	roster_free(&p->box.roster);
+	publish_roster_free(&p->box.roster);
 	p->box.entry = copy;
 	p->box.dirty = dirty;
 	p->box.n = n;

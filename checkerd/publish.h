@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "mcshm_format.h"
+#include "scheme.h"
 #include "servers.h"
 #include "verdict.h"
 
@@ -31,13 +32,23 @@ struct publish;
 struct publish_roster {
 	char pool[MCSHM_POOL_MAX + 1];
 	struct servers servers;		/* borrowed: copied by whoever keeps it */
-	uint32_t scheme, hash;
+	struct scheme_setting set;
+	uint16_t *map;			/* scheme_takes_map(): slots; borrowed
+					 * as servers are */
+	uint32_t maps;			/* of them */
+	uint32_t dead;			/* enum mcshm_dead */
+	uint32_t failover_ttl;		/* s, 0: no cap */
 	uint64_t stale_after;		/* ns */
 };
+/* A deep copy, 0 or ENOMEM; and its end. */
+int publish_roster_copy(struct publish_roster *to,
+    const struct publish_roster *from);
+void publish_roster_free(struct publish_roster *r);
 
-/* For people, in the header. */
+/* In the header: for people, and where clients may send reports to. */
 struct publish_about {
 	char version[32], host[64], config[256];
+	char report[112];		/* path of a socket; "": nowhere */
 	uint64_t config_loaded;		/* REALTIME ns */
 };
 
@@ -104,6 +115,8 @@ void publish_now(struct publish *p);
 void publish_flags(struct publish *p, uint64_t flags);
 /* Own-fault counters of the header. */
 void publish_faults(struct publish *p, uint64_t local_errors, uint64_t tilts);
+/* Clients may send reports to the socket at this path; "": nowhere. */
+void publish_report(struct publish *p, const char *path);
 /* The loop is alive at this time: each turn (cheap: one store), */
 void publish_clock(struct publish *p, uint64_t boot);
 /* and each heartbeat: stores it, publishes what is due, looks at the path. */
@@ -132,18 +145,28 @@ unsigned publish_clean(const char *directory, const char *config,
 
 enum publish_kind {
 	PUBLISH_EXCHANGED,	/* readers are on a new roster: before, after,
-				 * moved */
+				 * moved, was, is */
 	PUBLISH_REMADE,		/* the file was gone or not ours: made anew */
 	PUBLISH_FAILED,		/* error, what; it is tried again each beat;
 				 * told once until something succeeds */
 	PUBLISH_WORKS		/* again */
 };
+/* What of a roster decides how keys are placed and taken, but its servers. */
+struct publish_terms {
+	struct scheme_setting set;
+	uint32_t dead, failover_ttl;	/* as in the roster */
+	uint64_t map;			/* a sum of it, 0: each server is
+					 * a bucket */
+};
+struct publish_terms publish_roster_terms(const struct publish_roster *r);
+
 struct publish_event {
 	enum publish_kind kind;
 	int error;
 	char what[320];
 	uint32_t before, after;		/* servers */
 	double moved;			/* share of keys with another home, 0..1 */
+	struct publish_terms was, is;
 };
 /* Readable when there is an event. */
 int publish_fd(const struct publish *p);

@@ -333,32 +333,48 @@ store_words(unsigned char *to, const void *from, size_t len)
 			mcshm_store(to + 8 * i, word[i]);
 }
 
+static bool
+header_scheme_known(const struct mcshm_header *h)
+{
+	const struct scheme_setting set = { h->scheme, h->hash,
+		h->points_hash, h->hash_flags, h->hash_tag };
+
+	return scheme_setting_valid(&set);
+}
+
 /* Is this header of a file that this program could have made, so that all of
  * its geometry is known to be sound, and to be taken by readers? */
 static bool
 header_ours(const struct mcshm_header *h, off_t size)
 {
+	const struct scheme_size tables = { h->buckets, h->ring_points,
+		h->ring_index_bits, 0 };
 	struct mcshm_header l;
 
 	if (h->header_sum != mcshm_header_sum(h) ||
 	    h->page_size != (uint32_t)sysconf(_SC_PAGESIZE) ||
-	    !image_layout(&l, h->servers, h->scheme, h->page_size) ||
+	    !image_layout(&l, h->servers, &tables, h->page_size) ||
 	    (off_t)l.file_size != size)
 		return false;
 	/* What does not follow from the layout. */
+	l.scheme = h->scheme;
 	l.hash = h->hash;
-	l.points_hash = h->hash;
+	l.points_hash = h->points_hash;
+	l.hash_flags = h->hash_flags;
+	l.hash_tag = h->hash_tag;
 	l.stale_after = h->stale_after;
 	l.dead = h->dead;
 	l.failover_ttl = h->failover_ttl;
 	l.roster_sum = h->roster_sum;
 	l.table_sum = h->table_sum;
 	memcpy(l.pool, h->pool, sizeof l.pool);
-	return image_same(&l, h) && scheme_takes_hash(h->scheme, h->hash) &&
-	    h->roster_id != 0 && (h->roster_id & MCSHM_ROSTER_EPOCH) == 0;
+	return image_same(&l, h) &&
+	    h->buckets + (uint64_t)h->ring_points > 0 &&
+	    header_scheme_known(h) && h->roster_id != 0 &&
+	    (h->roster_id & MCSHM_ROSTER_EPOCH) == 0;
 }
 
-/* Roster and table by their sums, and the servers from them. */
+/* Roster and tables by their sums, and the servers from them. */
 static int
 attach_fixed(struct file *f)
 {
@@ -371,8 +387,7 @@ attach_fixed(struct file *f)
 	load_words(fixed, f->map, image_fixed_size(h));
 	if (mcshm_sum(fixed + h->roster_off,
 		(size_t)h->servers * h->roster_stride, 0) == h->roster_sum &&
-	    mcshm_sum(fixed + h->buckets_off, 2ull * h->buckets, 0) ==
-		h->table_sum)
+	    image_table_sum(fixed, h) == h->table_sum)
 		err = image_servers(&f->servers, fixed, h);
 	free(fixed);
 	return err;
@@ -629,65 +644,34 @@ write_zeros(int fd, uint64_t from, uint64_t to)
 	return err;
 }
 
-/* The fixed parts of a file for roster r, *h completed; free them. */
-static int
-fixed_build(unsigned char **out, struct mcshm_header *h,
-    const struct publish_roster *r)
-{
-	unsigned char *fixed = calloc(1, image_fixed_size(h));
-	struct scheme_server *server = calloc(h->servers, sizeof *server);
-	void *scratch = malloc(scheme_scratch(r->scheme, h->servers));
-	const int err =
-	    fixed != NULL && server != NULL && scratch != NULL ? 0 : ENOMEM;
-
-	if (err == 0)
-		image_fixed(fixed, h, r, server, scratch);
-	else
-		free(fixed);
-	free(scratch);
-	free(server);
-	*out = err == 0 ? fixed : NULL;
-	return err;
-}
-
 int
 file_serves(const struct file *f, const struct publish_roster *r, bool *same)
 {
 	struct mcshm_header h;
 	unsigned char *fixed;
-	int err;
+	const int err = image_fixed(&fixed, &h, r, f->head.page_size);
 
-	*same = false;
-	if (!image_layout(&h, r->servers.n, r->scheme, f->head.page_size))
-		return 0;
-	err = fixed_build(&fixed, &h, r);
-	if (err == 0)
-		*same = image_same(&h, &f->head);
+	*same = err == 0 && image_same(&h, &f->head);
 	free(fixed);
-	return err;
+	return err == ENOMEM ? err : 0;
 }
 
+/* fixed: as image_fixed() made it with f->head. */
 static int
-make_fixed(struct file *f, const struct publish_roster *r, uint64_t created)
+write_fixed(struct file *f, unsigned char *fixed, uint64_t created)
 {
 	struct mcshm_header *h = &f->head;
-	unsigned char *fixed;
 	uint64_t random[3];
 	int err;
 
 	/* So few bytes are never given in part. */
 	if (getrandom(random, sizeof random, 0) == -1)
 		return errno;
-	err = fixed_build(&fixed, h, r);
-	if (err != 0)
-		return err;
 	image_seal(h, random, created);
 	memcpy(fixed, h, sizeof *h);
 	err = write_all(f->fd, fixed, image_fixed_size(h), 0);
-	if (err == 0)
-		err = write_zeros(f->fd, h->section_off[0], h->file_size);
-	free(fixed);
-	return err;
+	return err != 0 ? err :
+	    write_zeros(f->fd, h->section_off[0], h->file_size);
 }
 
 int
@@ -752,8 +736,9 @@ open_tmp(const struct place *w)
 }
 
 static int
-make_content(struct file *f, const struct publish_roster *r,
-    uint64_t generation, struct publish_time now)
+make_content(struct file *f, unsigned char *fixed,
+    const struct publish_roster *r, uint64_t generation,
+    struct publish_time now)
 {
 	struct stat st;
 	int err;
@@ -763,7 +748,7 @@ make_content(struct file *f, const struct publish_roster *r,
 	f->dev = st.st_dev;
 	f->ino = st.st_ino;
 	if ((err = servers_copy(&f->servers, &r->servers)) != 0 ||
-	    (err = make_fixed(f, r, now.real)) != 0 ||
+	    (err = write_fixed(f, fixed, now.real)) != 0 ||
 	    (err = map_file(f)) != 0)
 		return err;
 	make_unknown(f, now.boot);
@@ -778,15 +763,17 @@ file_make(struct file **out, const struct place *w,
     struct publish_time now, struct publish_trouble *t)
 {
 	struct file *f = calloc(1, sizeof *f);
+	unsigned char *fixed = NULL;
 	int err;
 
 	if (f == NULL)
 		return trouble(t, ENOMEM, "cannot make %s", w->path);
 	f->fd = -1;
-	if (!image_layout(&f->head, r->servers.n, r->scheme,
-		(uint32_t)sysconf(_SC_PAGESIZE))) {
-		err = trouble(t, EINVAL, "no file can hold %u servers of pool "
-		    "%s", r->servers.n, r->pool);
+	err = image_fixed(&fixed, &f->head, r,
+	    (uint32_t)sysconf(_SC_PAGESIZE));
+	if (err != 0) {
+		trouble(t, err, "no file for %u servers of pool %s",
+		    r->servers.n, r->pool);
 		goto fail;
 	}
 	f->fd = open_tmp(w);
@@ -794,16 +781,18 @@ file_make(struct file **out, const struct place *w,
 		err = trouble(t, errno, "cannot create %s/%s", w->dir, w->tmp);
 		goto fail;
 	}
-	err = make_content(f, r, generation, now);
+	err = make_content(f, fixed, r, generation, now);
 	if (err != 0) {
 		trouble(t, err, "cannot write %s/%s (%llu bytes)", w->dir,
 		    w->tmp, (unsigned long long)f->head.file_size);
 		file_unlink_tmp(w);
 		goto fail;
 	}
+	free(fixed);
 	*out = f;
 	return 0;
 fail:
+	free(fixed);
 	file_close(f);
 	return err;
 }
@@ -1062,6 +1051,8 @@ file_own(struct file *f, const struct publish_about *about,
 	    sizeof about->host);
 	store_text(f, offsetof(struct mcshm_header, config), about->config,
 	    sizeof about->config);
+	store_text(f, offsetof(struct mcshm_header, report), about->report,
+	    sizeof about->report);
 	WORD(f, config_loaded, about->config_loaded);
 	file_beat(f, now.boot);
 	WORD(f, boot_id[0], boot_id[0]);

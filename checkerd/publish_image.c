@@ -1,12 +1,13 @@
 /*
  * publish_image.c - a pool file's content, in private memory.
  *
- * Pure; the only place that knows what of a belief goes where.
+ * Pure but for memory; the only place that knows what of a belief goes where.
  */
 #include "publish_image.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "scheme.h"
@@ -32,25 +33,49 @@ layout_section(struct mcshm_header *h)
 	    h->page_size);
 }
 
+/* Roster, buckets, ring, index; where they end. */
+static uint64_t
+layout_fixed(struct mcshm_header *h, const struct scheme_size *size)
+{
+	uint64_t end;
+
+	h->roster_stride = sizeof(struct mcshm_roster);
+	h->roster_off = h->header_size;
+	h->buckets = size->buckets;
+	h->buckets_off = h->roster_off +
+	    (uint64_t)h->servers * h->roster_stride;
+	end = h->buckets_off + 2ull * h->buckets;
+	h->ring_points = size->points;
+	h->ring_index_bits = size->index_bits;
+	if (size->points == 0)
+		return end;
+	h->ring_off = round_up(end, 64);
+	end = h->ring_off + size->points * sizeof(struct mcshm_point);
+	if (size->index_bits == 0)
+		return end;
+	h->ring_index_off = end;
+	return end + 4 * ((UINT64_C(1) << size->index_bits) + 1);
+}
+
 bool
-image_layout(struct mcshm_header *h, uint32_t n, uint32_t scheme, uint32_t page)
+image_layout(struct mcshm_header *h, uint32_t n,
+    const struct scheme_size *size, uint32_t page)
 {
 	memset(h, 0, sizeof *h);
-	if (n == 0 || n > MCSHM_MAX_SERVERS || scheme_buckets(scheme, n) == 0)
+	if (n == 0 || n > MCSHM_MAX_SERVERS ||
+	    size->buckets > MCSHM_MAX_BUCKETS ||
+	    size->points > MCSHM_MAX_POINTS ||
+	    size->index_bits > MCSHM_MAX_INDEX_BITS ||
+	    (size->points == 0 && size->index_bits > 0))
 		return false;
 	memcpy(h->magic, MCSHM_MAGIC_BYTES, sizeof h->magic);
 	h->endian = MCSHM_ENDIAN;
 	h->version = MCSHM_FORMAT_VERSION;
 	h->page_size = page;
 	h->header_size = (uint32_t)round_up(sizeof *h, page);
-	h->scheme = scheme;
 	h->servers = n;
-	h->buckets = scheme_buckets(scheme, n);
-	h->roster_stride = sizeof(struct mcshm_roster);
-	h->roster_off = h->header_size;
-	h->buckets_off = h->roster_off + (uint64_t)n * h->roster_stride;
+	h->section_off[0] = round_up(layout_fixed(h, size), page);
 	layout_section(h);
-	h->section_off[0] = round_up(h->buckets_off + 2ull * h->buckets, page);
 	h->section_off[1] = h->section_off[0] + h->section_size;
 	h->file_size = h->section_off[1] + h->section_size;
 	return h->file_size <= MCSHM_MAX_FILE;
@@ -65,11 +90,10 @@ image_fixed_size(const struct mcshm_header *h)
 static void
 set_roster(struct mcshm_roster *r, const struct server *s, uint32_t scheme)
 {
-	char text[ADDRESS_TEXT];
-	int len;
+	const struct scheme_where where = { s->name, s->address.host,
+		s->address.kind, s->address.port };
+	const int len = scheme_ident(scheme, &where, r->ident);
 
-	address_format(text, &s->address);
-	len = scheme_ident(scheme, s->name, text, r->ident);
 	assert(len > 0 && len < (int)sizeof r->ident);
 	r->ident_hash = scheme_text_hash(r->ident, (size_t)len);
 	r->weight = s->weight;
@@ -79,28 +103,111 @@ set_roster(struct mcshm_roster *r, const struct server *s, uint32_t scheme)
 	memcpy(r->host, s->address.host, strlen(s->address.host));
 }
 
-void
-image_fixed(unsigned char *fixed, struct mcshm_header *h,
-    const struct publish_roster *r, struct scheme_server *server, void *scratch)
+uint64_t
+image_table_sum(const unsigned char *fixed, const struct mcshm_header *h)
 {
-	struct mcshm_roster *roster = (void *)(fixed + h->roster_off);
-	uint16_t *bucket = (void *)(fixed + h->buckets_off);
+	uint64_t sum = mcshm_sum(fixed + h->buckets_off, 2ull * h->buckets, 0);
 
-	for (uint32_t i = 0; i < h->servers; i++) {
-		set_roster(&roster[i], &r->servers.v[i], r->scheme);
-		server[i].ident = roster[i].ident;
-		server[i].len = strlen(roster[i].ident);
-		server[i].weight = roster[i].weight;
+	if (h->ring_points > 0)
+		sum = mcshm_sum(fixed + h->ring_off,
+		    h->ring_points * sizeof(struct mcshm_point), sum);
+	if (h->ring_index_bits > 0)
+		sum = mcshm_sum(fixed + h->ring_index_off,
+		    4 * ((UINT64_C(1) << h->ring_index_bits) + 1), sum);
+	return sum;
+}
+
+/* What the fixed parts are made with: gone when they are there. */
+struct making {
+	struct mcshm_roster *roster;
+	struct scheme_server *server;
+	struct scheme_plan plan;
+	struct scheme_size size;
+	void *scratch;
+};
+
+static void
+making_free(struct making *m)
+{
+	free(m->roster);
+	free(m->server);
+	free(m->scratch);
+}
+
+static int
+making_init(struct making *m, const struct publish_roster *r)
+{
+	const uint32_t n = r->servers.n;
+
+	*m = (struct making){ 0 };
+	if (n == 0 || n > MCSHM_MAX_SERVERS)
+		return EINVAL;
+	m->roster = calloc(n, sizeof *m->roster);
+	m->server = calloc(n, sizeof *m->server);
+	if (m->roster == NULL || m->server == NULL)
+		return ENOMEM;
+	for (uint32_t i = 0; i < n; i++) {
+		set_roster(&m->roster[i], &r->servers.v[i], r->set.scheme);
+		m->server[i] = (struct scheme_server){ m->roster[i].ident,
+			strlen(m->roster[i].ident), m->roster[i].weight };
 	}
-	scheme_build(r->scheme, server, h->servers, bucket, scratch);
-	h->hash = r->hash;
-	h->points_hash = r->hash;
+	m->plan = (struct scheme_plan){ r->set, m->server, n, r->map, r->maps };
+	if (!scheme_measure(&m->plan, &m->size))
+		return EINVAL;
+	m->scratch = malloc(m->size.scratch + 1);
+	return m->scratch != NULL ? 0 : ENOMEM;
+}
+
+static void
+fill_header(struct mcshm_header *h, const struct publish_roster *r)
+{
+	h->scheme = r->set.scheme;
+	h->hash = r->set.hash;
+	h->points_hash = r->set.points_hash;
+	h->hash_flags = r->set.hash_flags;
+	h->hash_tag = r->set.hash_tag;
 	h->stale_after = r->stale_after;
-	h->dead = MCSHM_DEAD_REHASH;
+	h->dead = r->dead;
+	h->failover_ttl = r->failover_ttl;
 	memcpy(h->pool, r->pool, strlen(r->pool));
-	h->roster_sum = mcshm_sum(roster,
-	    (size_t)h->servers * h->roster_stride, 0);
-	h->table_sum = mcshm_sum(bucket, 2ull * h->buckets, 0);
+}
+
+static void
+fill_fixed(unsigned char *fixed, struct mcshm_header *h,
+    const struct making *m)
+{
+	const size_t roster = (size_t)h->servers * h->roster_stride;
+	const struct scheme_tables tables = {
+		(void *)(fixed + h->buckets_off),
+		(void *)(fixed + h->ring_off),
+		(void *)(fixed + h->ring_index_off), m->scratch };
+
+	memcpy(fixed + h->roster_off, m->roster, roster);
+	scheme_build(&m->plan, &m->size, &tables);
+	h->roster_sum = mcshm_sum(fixed + h->roster_off, roster, 0);
+	h->table_sum = image_table_sum(fixed, h);
+}
+
+int
+image_fixed(unsigned char **fixed, struct mcshm_header *h,
+    const struct publish_roster *r, uint32_t page)
+{
+	struct making m;
+	int err = making_init(&m, r);
+
+	*fixed = NULL;
+	if (err == 0 && !image_layout(h, r->servers.n, &m.size, page))
+		err = EINVAL;
+	if (err == 0) {
+		*fixed = calloc(1, image_fixed_size(h));
+		err = *fixed != NULL ? 0 : ENOMEM;
+	}
+	if (err == 0) {
+		fill_header(h, r);
+		fill_fixed(*fixed, h, &m);
+	}
+	making_free(&m);
+	return err;
 }
 
 void
@@ -332,14 +439,35 @@ image_section_whole(const void *section, const struct mcshm_header *h)
 	    mcshm_section_sum(section, h, h->file_id);
 }
 
+#define SAMPLE_KEYS 50000	/* +- 0.2 % */
+#define SAMPLE_LEAST 400	/* +- 2.5 % */
+#define SAMPLE_CONTESTS (UINT32_C(1) << 22)
+
+/* Where a key's home is a contest among all servers, the work is bounded, and
+ * not the error. */
+uint32_t
+image_sample_keys(const struct mcshm_header *h)
+{
+	const uint32_t keys = SAMPLE_CONTESTS / h->servers;
+
+	if (scheme_lookup(h->scheme) != SCHEME_LOOKUP_RENDEZVOUS ||
+	    keys > SAMPLE_KEYS)
+		return SAMPLE_KEYS;
+	return keys > SAMPLE_LEAST ? keys : SAMPLE_LEAST;
+}
+
 struct scheme_place
 image_place(const unsigned char *fixed, const struct mcshm_header *h)
 {
 	return (struct scheme_place){
 		.base = fixed, .mask = UINT64_MAX,
 		.buckets_off = h->buckets_off, .roster_off = h->roster_off,
-		.scheme = h->scheme, .hash = h->hash, .servers = h->servers,
-		.words = h->words, .buckets = h->buckets,
+		.ring_off = h->ring_off, .ring_index_off = h->ring_index_off,
+		.set = { h->scheme, h->hash, h->points_hash, h->hash_flags,
+		    h->hash_tag },
+		.servers = h->servers, .words = h->words,
+		.buckets = h->buckets, .ring_points = h->ring_points,
+		.ring_index_bits = h->ring_index_bits,
 		.roster_stride = h->roster_stride,
 	};
 }

@@ -1,8 +1,8 @@
 /*
  * publish_image.h - a pool file's content, in private memory.
  *
- * Pure: geometry, the fixed parts (header, roster, table), and sections made
- * from what the checker believes.  publish_file.c puts them into a file.
+ * Pure but for memory: geometry, the fixed parts (header, roster, tables), and
+ * sections made from what the checker believes.  publish_file.c puts them into a file.
  * Private to publish*.c.
  */
 #ifndef PUBLISH_IMAGE_H
@@ -14,24 +14,26 @@
 #include "publish.h"
 #include "scheme.h"
 
-/* The geometry of a file for n servers in this scheme: all of *h that follows
- * from them; the rest is 0.  False where no such file can be (no servers, too
- * many, too large, unknown scheme). */
-bool image_layout(struct mcshm_header *h, uint32_t n, uint32_t scheme,
-    uint32_t page);
+/* The geometry of a file for n servers and tables of this size: all of *h that
+ * follows from them; the rest is 0.  False where no such file can be (no
+ * servers, too many, too large). */
+bool image_layout(struct mcshm_header *h, uint32_t n,
+    const struct scheme_size *size, uint32_t page);
 
-/* Bytes before the first section: header, roster, table. */
+/* Bytes before the first section: header, roster, tables. */
 size_t image_fixed_size(const struct mcshm_header *h);
 
 /*
- * The fixed parts, in zeroed memory of image_fixed_size(h), for a roster whose
- * layout h is; completes h (policy, sums), but for file_id, roster_id, created
- * and header_sum: image_seal() does those.  scratch: scheme_scratch() bytes,
- * server: one a server.
+ * The fixed parts for a roster, image_fixed_size(h) bytes, to be freed; and *h,
+ * which does not yet stand in them and wants file_id, roster_id, created and
+ * header_sum: image_seal() does those.  0, ENOMEM, or EINVAL where no file can
+ * hold it.
  */
-void image_fixed(unsigned char *fixed, struct mcshm_header *h,
-    const struct publish_roster *r, struct scheme_server *server,
-    void *scratch);
+int image_fixed(unsigned char **fixed, struct mcshm_header *h,
+    const struct publish_roster *r, uint32_t page);
+/* What table_sum has to be: of the buckets, the ring, the index. */
+uint64_t image_table_sum(const unsigned char *fixed,
+    const struct mcshm_header *h);
 void image_seal(struct mcshm_header *h, const uint64_t random[3],
     uint64_t created);
 
@@ -58,6 +60,10 @@ void image_finish(void *section, const struct mcshm_header *h,
     uint64_t entries, uint64_t generation, uint64_t flags,
     struct publish_time now);
 bool image_section_whole(const void *section, const struct mcshm_header *h);
+
+/* By how many keys to tell what share of them moves: a heartbeat is due while
+ * they are looked for. */
+uint32_t image_sample_keys(const struct mcshm_header *h);
 
 /* A placement over memory that holds the fixed parts. */
 struct scheme_place image_place(const unsigned char *fixed,

@@ -63,8 +63,10 @@ enum mcshm_error {
 	MCSHM_ESYS = -9,	/* out of memory, descriptors or the like */
 	MCSHM_EHELD = -10,	/* the key's server is silent: take it as a
 				 * miss, store the key nowhere */
-	MCSHM_EMISS = -11,	/* it is down, and the pool says dead = miss */
-	MCSHM_EDOWN = -12	/* it is down, and the pool says dead = error */
+	MCSHM_EMISS = -11,	/* it is down or suspect, and the pool says
+				 * dead = miss */
+	MCSHM_EDOWN = -12,	/* the same, and dead = error */
+	MCSHM_EFAILED = -13	/* the server failed in the caller's hands */
 };
 #define MCSHM_ERROSTER MCSHM_EROSTER
 
@@ -110,7 +112,7 @@ struct mcshm_choice {
 	uint32_t slot;		/* the server to ask */
 	uint32_t home;		/* the key's server when all are up */
 	uint32_t tries;		/* rehash steps taken; 0: slot is home */
-	uint32_t flags;		/* MCSHM_BLIND */
+	uint32_t flags;		/* MCSHM_BLIND ... */
 	uint32_t failover_ttl;	/* seconds; where slot != home, cap the TTL of
 				 * what you store at this; 0: no cap */
 	uint32_t reserved[7];
@@ -122,6 +124,11 @@ struct mcshm_choice {
  * as usable; or the writer overtook us eight times and the last bits stand.
  */
 #define MCSHM_BLIND 1u
+/* Why a candidate comes behind the usable ones: it is silent (HELD); the
+ * operator drains it; it failed in this process a moment ago. */
+#define MCSHM_SILENT 2u
+#define MCSHM_DRAINED 4u
+#define MCSHM_SUSPECT 8u
 
 /*
  * Which server for this key?
@@ -132,13 +139,33 @@ struct mcshm_choice {
  *
  * Wait-free: no lock, no allocation and no system call, but in the one call
  * that follows a replaced file (at most one in 100 ms) and, where the home is
- * not usable and for one key in 256, a reading of the clock.  Keys of usable
+ * not usable and for one key in 256, a reading of the clock (for all keys,
+ * while a server is suspect: mcshm_failed()).  Keys of usable
  * servers never move, whatever happens to the others.
  *
  * Safe in a signal handler with MCSHM_NOFOLLOW.
  */
 int mcshm_pick(struct mcshm *m, const void *key, size_t len,
     struct mcshm_choice *c);
+
+/*
+ * The servers of this key, in the order in which they are to be asked: those
+ * that can be used, each the one that the key goes to when those before it are
+ * down; then what is suspect, silent, draining.  Servers that are DOWN or in
+ * MAINT are not among them.  Writes k at most, all distinct, and returns how
+ * many.  The first one is mcshm_pick()'s answer where that is 0.
+ *
+ * For replicas (write to the first two), for deletes that must not leave a copy
+ * behind, and for the question who held a key while its home was down: the
+ * second one did, if only the home was (mcshm_server_state() says since when it
+ * is back).
+ *
+ * flags of each say what is the matter with it, and MCSHM_BLIND as in
+ * mcshm_pick().  Errors as there, but for EHELD, EMISS and EDOWN; MCSHM_ENONE
+ * where there is none to ask.  MCSHM_EINVAL for a k of 0.
+ */
+int mcshm_candidates(struct mcshm *m, const void *key, size_t len,
+    struct mcshm_choice *c, size_t k);
 
 /* What a connection is made from: a copy, good whatever happens to the file. */
 struct mcshm_server {
@@ -204,6 +231,8 @@ struct mcshm_state {
 	uint64_t probes, failures;
 	uint32_t rtt_us;	/* of the last answer, microseconds */
 	uint32_t reserved;
+	uint64_t down_since;	/* when it last went DOWN; 0: never seen */
+	uint64_t back_since;	/* when it last came back from there */
 };
 
 struct mcshm_status {
@@ -234,6 +263,79 @@ struct mcshm_status {
  */
 int mcshm_snapshot(struct mcshm *m, struct mcshm_state *v, size_t n,
     size_t size_of_one, struct mcshm_status *st, size_t st_size);
+
+/*
+ * The state of the one server of a choice just made.  0, MCSHM_EROSTER as in
+ * mcshm_server(), MCSHM_EAGAIN.  No system call.
+ */
+int mcshm_server_state(struct mcshm *m, const struct mcshm_choice *c,
+    struct mcshm_state *s, size_t size);
+
+/*
+ * What the caller finds out by itself ------------------------------------
+ *
+ * Between a server's death and the checker's verdict lie some tenths of a
+ * second (seconds, if it hangs).  A caller that met the failure knows better:
+ *
+ *	suspect mark	this handle passes over the server, as if it were DOWN,
+ *			until a probe that began since has succeeded, or for
+ *			MCSHM_SUSPECT_TIME.  Where all usable servers are
+ *			suspect, suspicion is ignored
+ *	report		one datagram to the checker, which then probes at once;
+ *			its verdict reaches every process of the host.  By each
+ *			handle four a second for each server at most, and
+ *			twenty in all
+ *
+ * mcshm_failed() does both for the server of a choice, mcshm_run() calls it.
+ * 0, or MCSHM_EROSTER: the roster has moved on, and nothing was marked.
+ */
+int mcshm_failed(struct mcshm *m, const struct mcshm_choice *c);
+
+/* Options of a handle.  Set them before other threads use it. */
+enum mcshm_option {
+	MCSHM_RESUBMIT_ON_ERROR = 1,	/* 1: mcshm_run() goes on to the next
+					 * server; 0, the default: it does not */
+	MCSHM_RESUBMIT_MAX = 2,		/* servers that one call may try, the
+					 * first one included: 1 to 16; 3 */
+	MCSHM_RESUBMIT_DEADLINE = 3,	/* ns for all tries together; 1 s */
+	MCSHM_SUSPECT_TIME = 4,		/* ns; 10 s; 0: no suspect marks */
+	MCSHM_REPORTS = 5		/* 0: send none; 1 */
+};
+/* 0, or MCSHM_EINVAL: no such option, or not a value of it. */
+int mcshm_ctl(struct mcshm *m, int option, uint64_t value);
+
+/*
+ * One operation on the server of a key, by the caller's own function:
+ *
+ *	timeout_ns	what is left of MCSHM_RESUBMIT_DEADLINE, never 0; take
+ *			it or a shorter one of your own, for all of the try
+ *	returns		0 or more: done, whatever the answer was (a miss, too);
+ *			MCSHM_TRY_UNSENT: the server failed, and no byte was
+ *			sent; MCSHM_TRY_FAILED: it failed later; MCSHM_TRY_OWN
+ *			or less: an error of the caller's own, which is nobody's
+ *			fault.  Anything else: MCSHM_EINVAL
+ */
+#define MCSHM_TRY_UNSENT (-101)
+#define MCSHM_TRY_FAILED (-102)
+#define MCSHM_TRY_OWN (-1000)
+typedef int mcshm_try_fn(void *arg, const struct mcshm_choice *c,
+    const struct mcshm_server *s, uint64_t timeout_ns);
+
+/*
+ * Pick, run, and where the server fails: mcshm_failed(); and with
+ * MCSHM_RESUBMIT_ON_ERROR the same again on the next server, as long as
+ * options allow.  An operation is only repeated after bytes were sent if flags
+ * say MCSHM_REPEATABLE (a get, a set, a delete; not an incr, not an add whose
+ * answer matters).
+ *
+ * What fn returned, if that was 0 or more or its own error; MCSHM_EFAILED: a
+ * server failed, and no other one was tried, or could be, or those that were
+ * failed, too; before any server failed, errors as of mcshm_pick() and
+ * mcshm_server().  *c, if not NULL, is the last choice.
+ */
+#define MCSHM_REPEATABLE 1u
+int mcshm_run(struct mcshm *m, const void *key, size_t len, unsigned flags,
+    mcshm_try_fn *fn, void *arg, struct mcshm_choice *c);
 
 /*
  * Sleep until the file's generation is no longer `generation` (from a status;

@@ -102,8 +102,9 @@ struct mcshm_header {
 	uint32_t dead;			/* 392 enum mcshm_dead */
 	uint32_t failover_ttl;		/* 396 seconds, 0: no cap */
 	uint32_t points_hash;		/* 400 enum mcshm_hash, of ring points */
-	uint32_t hash_flags;		/* 404 */
-	uint32_t hash_tag;		/* 408 two bytes, 0: none */
+	uint32_t hash_flags;		/* 404 MCSHM_HASH_... bits */
+	uint32_t hash_tag;		/* 408 two bytes, the first one low; 0:
+					 * none */
 	uint32_t roster_stride;		/* 412 */
 	uint64_t roster_off;		/* 416 */
 	uint64_t section_size;		/* 424 whole pages */
@@ -111,9 +112,9 @@ struct mcshm_header {
 	uint32_t entries_off;		/* 436 in a section */
 	uint32_t entry_stride;		/* 440 */
 	uint32_t ring_points;		/* 444 0: the scheme has no ring */
-	uint64_t ring_off;		/* 448 {uint32_t point, bucket} sorted */
-	uint64_t ring_index_off;	/* 456 */
-	uint32_t ring_index_bits;	/* 464 */
+	uint64_t ring_off;		/* 448 struct mcshm_point */
+	uint64_t ring_index_off;	/* 456 uint32_t, 2^bits + 1 of them */
+	uint32_t ring_index_bits;	/* 464 0: no index */
 	uint32_t fixed_pad;		/* 468 */
 	uint64_t roster_sum;		/* 472 of all roster records */
 	uint64_t table_sum;		/* 480 of the buckets, then of the ring */
@@ -125,7 +126,9 @@ struct mcshm_header {
 	char daemon_version[32];	/* 1104 */
 	char host[64];			/* 1136 */
 	char config[256];		/* 1200 path of the ini */
-	uint64_t text_spare[64];	/* 1456, or for more publisher's words */
+	char report[112];		/* 1456 path of the checker's socket for
+					 * reports; "": it takes none */
+	uint64_t text_spare[50];	/* 1568, or for more publisher's words */
 };					/* 1968; the rest of the page is 0 */
 
 static_assert(offsetof(struct mcshm_header, magic) == 0, "for ever");
@@ -144,6 +147,7 @@ static_assert(offsetof(struct mcshm_header, roster_sum) == 472, "mcshm(5)");
 static_assert(offsetof(struct mcshm_header, pool) == 496, "mcshm(5)");
 static_assert(offsetof(struct mcshm_header, daemon_version) == 1104, "mcshm(5)");
 static_assert(offsetof(struct mcshm_header, config) == 1200, "mcshm(5)");
+static_assert(offsetof(struct mcshm_header, report) == 1456, "mcshm(5)");
 static_assert(sizeof(struct mcshm_header) == 1968, "hidden padding");
 
 /* What header_sum covers: the words that never change, but itself. */
@@ -156,9 +160,62 @@ static_assert(sizeof(struct mcshm_header) == 1968, "hidden padding");
 #define MCSHM_ROSTER_EPOCH UINT64_C(0xffffff)	/* of a roster id: addresses */
 
 /* Stored numbers; append only. */
-enum mcshm_scheme { MCSHM_SCHEME_MAGLEV = 1, MCSHM_SCHEME_LIBMEMCACHED_MODULA = 2 };
-enum mcshm_hash { MCSHM_HASH_XXH3 = 1, MCSHM_HASH_ONE_AT_A_TIME = 2 };
-enum mcshm_dead { MCSHM_DEAD_REHASH = 0, MCSHM_DEAD_MISS = 1, MCSHM_DEAD_ERROR = 2 };
+enum mcshm_scheme {
+	MCSHM_SCHEME_MAGLEV = 1,
+	MCSHM_SCHEME_LIBMEMCACHED_MODULA = 2,
+	MCSHM_SCHEME_LIBMEMCACHED_KETAMA = 3,
+	MCSHM_SCHEME_LIBMEMCACHED_KETAMA_WEIGHTED = 4,
+	MCSHM_SCHEME_LIBMEMCACHED_VIRTUAL_BUCKET = 5,
+	MCSHM_SCHEME_TWEMPROXY_KETAMA = 6,
+	MCSHM_SCHEME_TWEMPROXY_MODULA = 7,
+	MCSHM_SCHEME_CACHE_MEMCACHED = 8,
+	MCSHM_SCHEME_PYTHON_MEMCACHED = 9,
+	MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS = 10,
+	MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS_BYTES = 11,
+	MCSHM_SCHEME_PHP_MEMCACHE_STANDARD = 12,
+	MCSHM_SCHEME_PHP_MEMCACHE_CONSISTENT = 13,
+	MCSHM_SCHEME_DALLI = 14,
+	MCSHM_SCHEMES
+};
+enum mcshm_hash {
+	MCSHM_HASH_XXH3 = 1,
+	MCSHM_HASH_ONE_AT_A_TIME = 2,
+	MCSHM_HASH_MD5 = 3,		/* first word, little-endian */
+	MCSHM_HASH_CRC = 4,		/* 15 bits of CRC32 */
+	MCSHM_HASH_FNV1_64 = 5,
+	MCSHM_HASH_FNV1A_64 = 6,
+	MCSHM_HASH_FNV1_32 = 7,
+	MCSHM_HASH_FNV1A_32 = 8,
+	MCSHM_HASH_HSIEH = 9,
+	MCSHM_HASH_MURMUR = 10,		/* 2, seeded as libmemcached does */
+	MCSHM_HASH_MURMUR3 = 11,	/* 32 bits, likewise */
+	MCSHM_HASH_JENKINS = 12,	/* lookup3 */
+	MCSHM_HASH_CRC16 = 13,
+	MCSHM_HASH_CRC32A = 14,		/* all 32 bits */
+	MCSHM_HASH_MURMUR3_ZERO = 15,	/* murmur3, seed 0 */
+	MCSHM_HASH_SHA1 = 16,		/* of points only */
+	MCSHM_HASHES
+};
+/* Of hash_flags: bytes from 0x80 on are taken as unsigned numbers by hashes
+ * whose makers took plain chars; else as signed ones, as on x86. */
+#define MCSHM_HASH_UNSIGNED 1u
+enum mcshm_dead {
+	MCSHM_DEAD_REHASH = 0,
+	MCSHM_DEAD_MISS = 1,
+	MCSHM_DEAD_ERROR = 2
+};
+
+/*
+ * The ring of a scheme that has one: points in ascending order, each with the
+ * server that it belongs to.  Cell i of the index is the first point whose
+ * leading ring_index_bits are i or more; the last cell is ring_points.
+ * Schemes may keep other records of eight bytes here (scheme_rendezvous.c).
+ */
+struct mcshm_point {
+	uint32_t point, slot;
+};
+#define MCSHM_MAX_POINTS (UINT32_C(1) << 22)
+#define MCSHM_MAX_INDEX_BITS 22u
 
 /* Roster ------------------------------------------------------------------ */
 
@@ -310,6 +367,22 @@ enum mcshm_reason {
 #undef X
 	MCSHM_R_COUNT
 };
+
+/* Reports ----------------------------------------------------------------- */
+
+/*
+ * A client's datagram to header.report: this server failed in my hands.  Asks
+ * for one probe soon, no more, and needs no trust.  The server by its identity:
+ * rosters may have changed on the way.
+ */
+#define MCSHM_REPORT_MAGIC 0x4d435250u
+struct mcshm_report {
+	uint32_t magic;
+	uint32_t version;		/* 1; a longer datagram is fine */
+	uint64_t ident_hash;		/* of the roster's record */
+	char pool[64];
+};
+static_assert(sizeof(struct mcshm_report) == 80, "hidden padding");
 
 /* The protocol ------------------------------------------------------------ */
 /*

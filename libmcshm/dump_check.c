@@ -109,7 +109,8 @@ check_counts(const struct mcshm_header *h, struct dump_trouble *t)
 	if (h->words != (h->servers + 63) / 64)
 		return damaged(t, "header: bitmaps of %u words for %u servers",
 		    (unsigned)h->words, (unsigned)h->servers);
-	if (h->buckets == 0 || h->buckets > MCSHM_MAX_BUCKETS)
+	if (h->buckets + (uint64_t)h->ring_points == 0 ||
+	    h->buckets > MCSHM_MAX_BUCKETS)
 		return damaged(t, "header: %u buckets", (unsigned)h->buckets);
 	if (h->roster_stride < sizeof(struct mcshm_roster) ||
 	    !aligned(h->roster_stride))
@@ -122,11 +123,40 @@ check_counts(const struct mcshm_header *h, struct dump_trouble *t)
 	return true;
 }
 
+static uint64_t
+index_size(const struct mcshm_header *h)
+{
+	return 4 * ((UINT64_C(1) << h->ring_index_bits) + 1);
+}
+
+/* Where there is no ring, nobody looks for its index. */
+static bool
+check_ring(const struct mcshm_header *h, struct dump_trouble *t)
+{
+	if (h->ring_points == 0)
+		return true;
+	if (h->ring_points > MCSHM_MAX_POINTS)
+		return damaged(t, "header: a ring of %u points",
+		    (unsigned)h->ring_points);
+	if (!aligned(h->ring_off) || h->ring_off < h->header_size ||
+	    !inside(h->ring_off, sizeof(struct mcshm_point) *
+		(uint64_t)h->ring_points, h->file_size))
+		return damaged(t, "header: the ring lies outside");
+	if (h->ring_index_bits == 0)
+		return true;
+	if (h->ring_index_bits > MCSHM_MAX_INDEX_BITS)
+		return damaged(t, "header: the ring's index is of %u bits",
+		    (unsigned)h->ring_index_bits);
+	if (h->ring_index_off % 4 != 0 || h->ring_index_off < h->header_size ||
+	    !inside(h->ring_index_off, index_size(h), h->file_size))
+		return damaged(t, "header: the ring's index lies outside");
+	return true;
+}
+
 static bool
 check_fixed(const struct mcshm_header *h, struct dump_trouble *t)
 {
 	const uint64_t roster = (uint64_t)h->servers * h->roster_stride;
-	const uint64_t ring = (uint64_t)h->ring_points * 8;
 
 	if (!aligned(h->roster_off) || h->roster_off < h->header_size ||
 	    !inside(h->roster_off, roster, h->file_size))
@@ -134,10 +164,7 @@ check_fixed(const struct mcshm_header *h, struct dump_trouble *t)
 	if (!aligned(h->buckets_off) || h->buckets_off < h->header_size ||
 	    !inside(h->buckets_off, 2ull * h->buckets, h->file_size))
 		return damaged(t, "header: the table lies outside");
-	if (ring != 0 && (!aligned(h->ring_off) ||
-	    !inside(h->ring_off, ring, h->file_size)))
-		return damaged(t, "header: the ring lies outside");
-	return true;
+	return check_ring(h, t);
 }
 
 /* Of both: they have the same size, and so the same inside. */
@@ -193,23 +220,80 @@ roster_part(const struct dump_file *f)
 	    DUMP_PART_OK : DUMP_PART_SUM;
 }
 
-/* The table's sum goes over the buckets, and on over the ring. */
+/* It goes over the buckets, and on over ring and index. */
+static uint64_t
+table_sum(const struct dump_file *f)
+{
+	const struct mcshm_header *h = &f->h;
+	uint64_t sum = mcshm_sum(dump_file_buckets(f), 2ull * h->buckets, 0);
+
+	if (h->ring_points == 0)
+		return sum;
+	sum = mcshm_sum(dump_file_ring(f), sizeof(struct mcshm_point) *
+	    (uint64_t)h->ring_points, sum);
+	if (h->ring_index_bits == 0)
+		return sum;
+	return mcshm_sum(dump_file_ring_index(f), index_size(h), sum);
+}
+
+static bool
+buckets_right(const struct dump_file *f)
+{
+	const uint16_t *bucket = dump_file_buckets(f);
+
+	for (uint32_t i = 0; i < f->h.buckets; i++)
+		if (bucket[i] >= f->h.servers)
+			return false;
+	return true;
+}
+
+static bool
+ring_right(const struct dump_file *f)
+{
+	const struct mcshm_point *ring = dump_file_ring(f);
+
+	for (uint32_t i = 0; i < f->h.ring_points; i++)
+		if (ring[i].slot >= f->h.servers ||
+		    (i > 0 && ring[i].point < ring[i - 1].point))
+			return false;
+	return true;
+}
+
+/* Each cell is the first point whose leading bits are its number or more. */
+static bool
+index_right(const struct dump_file *f)
+{
+	const struct mcshm_header *h = &f->h;
+	const struct mcshm_point *ring = dump_file_ring(f);
+	const uint32_t *cell = dump_file_ring_index(f);
+	uint32_t at = 0;
+
+	if (h->ring_index_bits == 0)
+		return true;
+	for (uint32_t i = 0; i >> h->ring_index_bits == 0; i++) {
+		while (at < h->ring_points &&
+		    ring[at].point >> (32 - h->ring_index_bits) < i)
+			at++;
+		if (cell[i] != at)
+			return false;
+	}
+	return cell[UINT32_C(1) << h->ring_index_bits] == h->ring_points;
+}
+
+/* What is in the ring's place where the scheme has no ring, is its own. */
 static enum dump_part
 table_part(const struct dump_file *f)
 {
 	const struct mcshm_header *h = &f->h;
-	const uint16_t *bucket = dump_file_buckets(f);
-	uint64_t sum = mcshm_sum(bucket, 2ull * h->buckets, 0);
 
-	if (h->ring_points != 0)
-		sum = mcshm_sum(f->image + h->ring_off, 8ull * h->ring_points,
-		    sum);
-	if (sum != h->table_sum)
+	if (table_sum(f) != h->table_sum)
 		return DUMP_PART_SUM;
-	for (uint32_t i = 0; i < h->buckets; i++)
-		if (bucket[i] >= h->servers)
-			return DUMP_PART_VALUES;
-	return DUMP_PART_OK;
+	if (!buckets_right(f))
+		return DUMP_PART_VALUES;
+	if (!scheme_has_ring(h->scheme))
+		return DUMP_PART_OK;
+	return h->ring_points > 0 && ring_right(f) && index_right(f) ?
+	    DUMP_PART_OK : DUMP_PART_VALUES;
 }
 
 static bool

@@ -304,8 +304,10 @@ dump_detail_parts(FILE *out, const struct dump_file *f,
 	    (unsigned)(f->h.version & 0xffff));
 	part_line(out, "roster", dump_part_text(parts->roster), "%u servers",
 	    (unsigned)f->h.servers);
-	part_line(out, "table", dump_part_text(parts->table), "%u buckets",
-	    (unsigned)f->h.buckets);
+	part_line(out, "table", dump_part_text(parts->table), "%u %s",
+	    (unsigned)(f->h.buckets > 0 ? f->h.buckets : f->h.ring_points),
+	    f->h.buckets > 0 ? "buckets" :
+	    scheme_has_ring(f->h.scheme) ? "points" : "records");
 	for (unsigned i = 0; i < 2; i++)
 		part_line(out, i == 0 ? "section 0" : "section 1",
 		    dump_detail_section(f, parts, i), "%s, generation %llu",

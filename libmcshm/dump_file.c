@@ -318,6 +318,18 @@ dump_file_buckets(const struct dump_file *f)
 	return (const void *)(f->image + f->h.buckets_off);
 }
 
+const struct mcshm_point *
+dump_file_ring(const struct dump_file *f)
+{
+	return (const void *)(f->image + f->h.ring_off);
+}
+
+const uint32_t *
+dump_file_ring_index(const struct dump_file *f)
+{
+	return (const void *)(f->image + f->h.ring_index_off);
+}
+
 static const uint64_t *
 bitmap_of(const struct dump_file *f, unsigned bitmap)
 {
@@ -354,8 +366,12 @@ dump_file_place(const struct dump_file *f, bool blind)
 		.buckets_off = h->buckets_off,
 		.bits_off = h->section_off[f->active] + h->bitmap_off,
 		.roster_off = h->roster_off,
-		.scheme = h->scheme, .hash = h->hash, .servers = h->servers,
-		.words = h->words, .buckets = h->buckets,
+		.ring_off = h->ring_off, .ring_index_off = h->ring_index_off,
+		.set = { h->scheme, h->hash, h->points_hash, h->hash_flags,
+		    h->hash_tag },
+		.servers = h->servers, .words = h->words,
+		.buckets = h->buckets, .ring_points = h->ring_points,
+		.ring_index_bits = h->ring_index_bits,
 		.roster_stride = h->roster_stride, .blind = blind,
 	};
 }

@@ -58,6 +58,8 @@ const struct mcshm_roster *dump_file_roster(const struct dump_file *f,
 const struct mcshm_entry *dump_file_entry(const struct dump_file *f,
     uint32_t slot);
 const uint16_t *dump_file_buckets(const struct dump_file *f);
+const struct mcshm_point *dump_file_ring(const struct dump_file *f);
+const uint32_t *dump_file_ring_index(const struct dump_file *f);
 /* A bit of the active section; bitmap: MCSHM_BITMAP_... */
 bool dump_file_bit(const struct dump_file *f, unsigned bitmap, uint32_t slot);
 uint32_t dump_file_count(const struct dump_file *f, unsigned bitmap);

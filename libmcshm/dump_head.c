@@ -229,19 +229,55 @@ head_checker(FILE *out, const struct dump_pool *p,
 	dump_line_end(&l);
 }
 
+static const char *
+hash_word(uint32_t hash)
+{
+	const char *name = scheme_hash_name(hash);
+
+	return name != NULL ? name : "?";
+}
+
+static void
+put_setting(struct dump_line *l, const struct mcshm_header *h)
+{
+	const char *scheme = scheme_name(h->scheme);
+	const char tag[2] = { (char)(h->hash_tag & 0xff),
+		(char)(h->hash_tag >> 8 & 0xff) };
+	char text[4 * sizeof tag + 1];
+
+	dump_line_put(l, "", "%s", scheme != NULL ? scheme :
+	    "a scheme newer than this mc-shmdump");
+	dump_line_put(l, " ", "hash=%s", hash_word(h->hash));
+	if (scheme != NULL && h->points_hash !=
+	    scheme_default_points_hash(h->scheme, h->hash))
+		dump_line_put(l, " ", "points_hash=%s",
+		    hash_word(h->points_hash));
+	if ((h->hash_flags & MCSHM_HASH_UNSIGNED) != 0)
+		dump_line_put(l, " ", "hash_chars=unsigned");
+	DUMP_FIELD(text, tag);
+	if (h->hash_tag != 0)
+		dump_line_put(l, " ", "hash_tag=%s", text);
+}
+
+void
+dump_head_setting(FILE *out, const struct dump_pool *p)
+{
+	struct dump_line l;
+
+	dump_line_begin(&l, out, DUMP_INDENT, 0);
+	put_setting(&l, &p->file->h);
+	dump_line_end(&l);
+}
+
 static void
 head_scheme(FILE *out, const struct dump_pool *p)
 {
 	static const char *const dead[] = { "rehash", "miss", "error" };
 	const struct mcshm_header *h = &p->file->h;
-	const char *scheme = scheme_name(h->scheme);
-	const char *hash = scheme_hash_name(h->hash);
 	struct dump_line l;
 
 	dump_line_begin(&l, out, DUMP_INDENT, 0);
-	dump_line_put(&l, "", "%s", scheme != NULL ? scheme :
-	    "a scheme newer than this mc-shmdump");
-	dump_line_put(&l, " ", "hash=%s", hash != NULL ? hash : "?");
+	put_setting(&l, h);
 	dump_line_put(&l, " ", "dead=%s", h->dead < 3 ? dead[h->dead] : "?");
 	if (h->failover_ttl != 0)
 		dump_line_put(&l, " ", "failover_ttl=%us",

@@ -22,6 +22,9 @@ struct dump_look {
 
 void dump_head(FILE *out, const struct dump_pool *p,
     const struct dump_look *look);
+/* How its keys become servers, in the words of the ini: all that is not as the
+ * scheme has it by itself. */
+void dump_head_setting(FILE *out, const struct dump_pool *p);
 /* What people call the pool. */
 void dump_title(char to[DUMP_TITLE], const struct dump_pool *p);
 

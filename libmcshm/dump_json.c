@@ -290,6 +290,14 @@ name_or_number(const char *name, uint32_t number)
 }
 
 static json_t *
+tag_or_null(uint32_t tag)
+{
+	const char bytes_of[2] = { (char)(tag & 0xff), (char)(tag >> 8) };
+
+	return tag != 0 ? bytes(bytes_of, sizeof bytes_of) : json_null();
+}
+
+static json_t *
 pool_scheme(json_t *o, const struct dump_pool *p)
 {
 	const struct mcshm_header *h = &p->file->h;
@@ -298,6 +306,15 @@ pool_scheme(json_t *o, const struct dump_pool *p)
 	    h->scheme));
 	o = with(o, "hash", name_or_number(scheme_hash_name(h->hash),
 	    h->hash));
+	o = with(o, "points_hash", name_or_number(
+	    scheme_hash_name(h->points_hash), h->points_hash));
+	o = with(o, "hash_chars", json_string(
+	    (h->hash_flags & MCSHM_HASH_UNSIGNED) != 0 ? "unsigned" :
+	    "signed"));
+	o = with(o, "hash_tag", tag_or_null(h->hash_tag));
+	o = with(o, "buckets", count(h->buckets));
+	o = with(o, "ring_points", count(scheme_has_ring(h->scheme) ?
+	    h->ring_points : 0));
 	o = with(o, "dead", policy_word(h->dead));
 	o = with(o, "failover_ttl", count(h->failover_ttl));
 	o = with(o, "generation", text_of(p->generation));
@@ -330,21 +347,34 @@ pool_state(json_t *o, const struct dump_pool *p)
 
 /* Asked for ---------------------------------------------------------------- */
 
+/* As many digits as it has; null where there is one for each server. */
+static json_t *
+hash_or_null(const struct dump_pool *p, uint64_t h)
+{
+	if (scheme_lookup(p->place.set.scheme) == SCHEME_LOOKUP_RENDEZVOUS)
+		return json_null();
+	return json_sprintf("%0*llx", p->place.set.hash == MCSHM_HASH_XXH3 ?
+	    16 : 8, (unsigned long long)h);
+}
+
 static json_t *
 key_object(const struct dump_pool *p, const struct dump_key *key)
 {
 	json_t *tries = json_array(), *o = json_object();
 	struct dump_route r;
+	struct scheme_key k = scheme_key(&p->place.set, key->bytes, key->len);
 
-	dump_route_key(&r, p, key->bytes, key->len);
+	dump_route_key(&r, p, &k);
 	for (uint32_t i = 0; i < r.steps; i++)
 		tries = append(tries, server_name(&p->server[r.slot[i]]));
 	o = with(o, "key", bytes(key->bytes, key->len));
+	o = with(o, "hash", hash_or_null(p, r.h));
 	o = with(o, "home", server_name(&p->server[r.slot[0]]));
 	o = with(o, "now", r.error != MCSHM_OK ? json_null() :
 	    server_name(&p->server[r.slot[r.steps - 1]]));
 	o = with(o, "tries", tries);
-	o = with(o, "rehashes", json_integer(r.steps - 1));
+	o = with(o, "tries_left_out", json_integer(r.left_out));
+	o = with(o, "rehashes", json_integer(dump_route_tries(&r)));
 	o = with(o, "held", json_boolean(r.error == MCSHM_EHELD));
 	return with(o, "error", r.error == MCSHM_OK ? json_null() :
 	    json_string(mcshm_strerror(r.error)));

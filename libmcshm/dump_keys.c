@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dump_head.h"
 #include "dump_route.h"
 #include "dump_words.h"
 #include "mcshm.h"
@@ -72,6 +73,10 @@ dump_keys_free(struct dump_keys *k)
 	*k = (struct dump_keys){ 0 };
 }
 
+/* Of a longer way, so many steps from its beginning and its end. */
+#define FIRST_STEPS 9u
+#define LAST_STEPS 2u
+
 static void
 put_step(FILE *out, const struct dump_server *s)
 {
@@ -94,26 +99,58 @@ put_end(FILE *out, const struct dump_pool *p, const struct dump_route *r)
 	else if (r->error != MCSHM_OK)
 		fprintf(out, ": %s", mcshm_strerror(r->error));
 	else if (r->steps > 1)
-		fprintf(out, "  (%u %s)", (unsigned)r->steps - 1,
-		    r->steps == 2 ? "rehash" : "rehashes");
+		fprintf(out, "  (%u %s)", (unsigned)dump_route_tries(r),
+		    dump_route_tries(r) == 1 ? "rehash" : "rehashes");
 	if (r->error == MCSHM_OK && last->rank < DUMP_OUT)
 		fputs(p->blind ? "  (used all the same: nobody vouches for "
 		    "verdicts)" : "  (used all the same)", out);
+}
+
+/* Servers that were left out are none that a key could stay on: it went on. */
+static void
+put_steps(FILE *out, const struct dump_pool *p, const struct dump_route *r)
+{
+	const bool cut = r->left_out > 0 ||
+	    r->steps > FIRST_STEPS + LAST_STEPS + 1;
+	const uint32_t first = cut ? FIRST_STEPS : r->steps;
+
+	for (uint32_t i = 0; i < first; i++) {
+		fputs(i > 0 ? " -> " : "", out);
+		put_step(out, &p->server[r->slot[i]]);
+	}
+	if (!cut)
+		return;
+	fprintf(out, " -> (%u more)", (unsigned)(dump_route_tries(r) + 1 -
+	    FIRST_STEPS - LAST_STEPS));
+	for (uint32_t i = r->steps - LAST_STEPS; i < r->steps; i++) {
+		fputs(" -> ", out);
+		put_step(out, &p->server[r->slot[i]]);
+	}
+}
+
+/* As many digits as the hash has; none where there is one for each server. */
+static void
+put_hash(FILE *out, const struct dump_pool *p, uint64_t h)
+{
+	const char *name = scheme_hash_name(p->place.set.hash);
+
+	if (scheme_lookup(p->place.set.scheme) == SCHEME_LOOKUP_RENDEZVOUS)
+		return;
+	fprintf(out, "  %s %0*llx", name, p->place.set.hash ==
+	    MCSHM_HASH_XXH3 ? 16 : 8, (unsigned long long)h);
 }
 
 static void
 put_key(FILE *out, const struct dump_pool *p, const struct dump_key *key)
 {
 	struct dump_route r;
+	struct scheme_key k = scheme_key(&p->place.set, key->bytes, key->len);
 
-	dump_route_key(&r, p, key->bytes, key->len);
+	dump_route_key(&r, p, &k);
 	dump_bytes(out, key->bytes, key->len);
+	put_hash(out, p, k.h);
 	fputs("  home ", out);
-	for (uint32_t i = 0; i < r.steps; i++) {
-		if (i > 0)
-			fputs(" -> ", out);
-		put_step(out, &p->server[r.slot[i]]);
-	}
+	put_steps(out, p, &r);
 	put_end(out, p, &r);
 	putc('\n', out);
 }
@@ -121,6 +158,7 @@ put_key(FILE *out, const struct dump_pool *p, const struct dump_key *key)
 void
 dump_keys_text(FILE *out, const struct dump_pool *p, const struct dump_keys *k)
 {
+	dump_head_setting(out, p);
 	for (size_t i = 0; i < k->n; i++)
 		put_key(out, p, &k->v[i]);
 }

@@ -27,7 +27,8 @@ int dump_keys_add(struct dump_keys *k, const void *key, size_t len);
 int dump_keys_read(struct dump_keys *k, FILE *from);
 void dump_keys_free(struct dump_keys *k);
 
-/* One line a key: home, each rehash step, and where it ends. */
+/* The scheme, and one line a key: its hash, its home, each rehash step (of a
+ * long way the first ones and the last), and where it ends. */
 void dump_keys_text(FILE *out, const struct dump_pool *p,
     const struct dump_keys *k);
 

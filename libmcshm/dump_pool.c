@@ -104,8 +104,10 @@ set_server(struct dump_pool *p, uint32_t slot)
 static bool
 scheme_known(const struct mcshm_header *h)
 {
-	return scheme_name(h->scheme) != NULL &&
-	    scheme_takes_hash(h->scheme, h->hash);
+	const struct scheme_setting set = { h->scheme, h->hash,
+		h->points_hash, h->hash_flags, h->hash_tag };
+
+	return scheme_setting_valid(&set);
 }
 
 int

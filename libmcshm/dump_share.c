@@ -9,7 +9,9 @@
 #include "dump_share.h"
 
 #include <stdlib.h>
+#include <string.h>
 
+#include "dump_home.h"
 #include "dump_route.h"
 #include "mcshm.h"
 
@@ -20,71 +22,139 @@
 
 /* What became of the sampled keys that have no usable home. */
 struct sample {
-	uint32_t *to;		/* keys for each slot */
-	uint32_t placed, held, missed;
+	const struct dump_pool *pool;
+	double *to;		/* keys for each slot */
+	double placed, held, missed;
+	uint32_t keys;		/* taken so far */
+	uint32_t each;		/* of a stretch of a ring */
+	uint32_t stretches;	/* that are away */
+	uint32_t step, at;	/* one in so many of these */
 };
 
-static int
-count_home(struct dump_pool *p)
+static bool
+is_away(const struct dump_pool *p, const struct scheme_key *k)
 {
-	const uint16_t *bucket = dump_file_buckets(p->file);
-	const uint32_t buckets = p->file->h.buckets;
-	uint32_t *count = calloc(p->servers, sizeof *count);
+	const struct dump_server *home = &p->server[scheme_home(&p->place, k)];
 
-	if (count == NULL)
-		return -1;
-	for (uint32_t i = 0; i < buckets; i++)
-		if (bucket[i] < p->servers)
-			count[bucket[i]]++;
-	for (uint32_t i = 0; i < p->servers; i++)
-		p->server[i].home = (double)count[i] / buckets;
-	free(count);
-	return 0;
+	return !home->usable && !home->held;
 }
 
-/* The n-th sample key's hash, taken by the pool's own key hash: 8 bytes that
- * look random, the same in every run. */
+/* 8 bytes of the n-th sample key: they look random, the same in every run. */
 static uint64_t
-sample_hash(const struct dump_pool *p, uint32_t n)
+sample_bytes(uint32_t n)
 {
 	uint64_t z = (n + UINT64_C(1)) * UINT64_C(0x9e3779b97f4a7c15);
 
 	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
 	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	z ^= z >> 31;
-	return scheme_key(p->place.hash, &z, sizeof z);
+	return z ^ z >> 31;
 }
 
 static void
-sample_one(struct sample *s, const struct dump_pool *p, uint64_t h)
+sample_one(struct sample *s, const struct scheme_key *k, double weight)
 {
 	struct dump_route r;
 
-	dump_route_hash(&r, p, h);
+	dump_route_key(&r, s->pool, k);
 	if (r.error == MCSHM_EHELD) {
-		s->held++;
+		s->held += weight;
 	} else if (r.error != MCSHM_OK) {
-		s->missed++;
+		s->missed += weight;
 	} else {
-		s->to[r.slot[r.steps - 1]]++;
-		s->placed++;
+		s->to[r.slot[r.steps - 1]] += weight;
+		s->placed += weight;
+	}
+}
+
+/* Sums of CRCs, as Cache::Memcached's chain has them, go another way for each
+ * length of a key; the others do not care. */
+static size_t
+sample_length(const struct dump_pool *p, uint32_t n)
+{
+	return p->place.set.scheme == MCSHM_SCHEME_CACHE_MEMCACHED ?
+	    4 + n % 13 : 8;
+}
+
+/* Keys as they come. */
+static void
+sample_keys(struct sample *s)
+{
+	const struct dump_pool *p = s->pool;
+	uint32_t away = 0;
+
+	while (s->keys < SAMPLES_MAX && away < SAMPLES_AWAY) {
+		const uint32_t n = s->keys++;
+		const uint64_t z[2] = { sample_bytes(n), sample_bytes(~n) };
+		const struct scheme_key k = scheme_key(&p->place.set, z,
+		    sample_length(p, n));
+
+		if (!is_away(p, &k))
+			continue;
+		away++;
+		sample_one(s, &k, 1);
+	}
+}
+
+/* Keys of stretches that are away.  Their bytes have nothing to do with their
+ * hash, which no chain could tell. */
+static void
+sample_stretch(void *arg, const struct dump_stretch *stretch)
+{
+	struct sample *s = arg;
+	struct scheme_key k = { "", 0, stretch->h };
+	uint64_t z;
+
+	if (!is_away(s->pool, &k) || s->at++ % s->step != 0)
+		return;
+	for (uint32_t i = 0; i < s->each; i++) {
+		z = sample_bytes(s->keys++);
+		k = (struct scheme_key){ &z, sizeof z, stretch->h };
+		sample_one(s, &k, stretch->part / s->each);
 	}
 }
 
 static void
-sample_all(struct sample *s, const struct dump_pool *p)
+count_stretch(void *arg, const struct dump_stretch *stretch)
 {
-	uint32_t away = 0;
+	const struct scheme_key k = { "", 0, stretch->h };
+	struct sample *s = arg;
 
-	for (uint32_t i = 0; i < SAMPLES_MAX && away < SAMPLES_AWAY; i++) {
-		const uint64_t h = sample_hash(p, i);
-		const struct dump_server *home =
-		    &p->server[scheme_try(&p->place, h, 0)];
+	s->stretches += is_away(s->pool, &k);
+}
 
-		if (home->usable || home->held)
-			continue;
-		away++;
-		sample_one(s, p, h);
+/* Where every server is ranked anew, those that are left are equal. */
+static void
+sample_equal(struct sample *s)
+{
+	const struct dump_pool *p = s->pool;
+
+	if (!p->blind && p->file->h.dead != MCSHM_DEAD_REHASH) {
+		s->missed = 1;
+		return;
+	}
+	for (uint32_t i = 0; i < p->servers; i++) {
+		s->to[i] = p->server[i].usable;
+		s->placed += p->server[i].usable;
+		s->held += p->server[i].held && !p->server[i].usable;
+	}
+}
+
+static void
+sample_all(struct sample *s)
+{
+	const struct dump_pool *p = s->pool;
+	const uint32_t hash = p->place.set.hash;
+
+	if (scheme_lookup(p->place.set.scheme) == SCHEME_LOOKUP_RENDEZVOUS) {
+		sample_equal(s);
+	} else if (!scheme_has_ring(p->place.set.scheme) ||
+	    hash == MCSHM_HASH_CRC || hash == MCSHM_HASH_CRC16) {
+		sample_keys(s);
+	} else {
+		dump_home_each(p, count_stretch, s);
+		s->each = 1 + SAMPLES_AWAY / (s->stretches + 1);
+		s->step = 1 + s->stretches / SAMPLES_AWAY;
+		dump_home_each(p, sample_stretch, s);
 	}
 }
 
@@ -106,7 +176,7 @@ spread_evenly(struct dump_pool *p, double share)
 static void
 spread(struct dump_pool *p, const struct sample *s, double share)
 {
-	const uint32_t all = s->placed + s->held + s->missed;
+	const double all = s->placed + s->held + s->missed;
 	const double one = all > 0 ? share / all : 0;
 
 	for (uint32_t i = 0; i < p->servers; i++)
@@ -114,7 +184,7 @@ spread(struct dump_pool *p, const struct sample *s, double share)
 	p->rehashed = s->placed * one;
 	p->held += s->held * one;
 	p->missed = s->missed * one;
-	if (all == 0 && p->usable > 0) {
+	if (all <= 0 && p->usable > 0) {
 		p->rehashed = share;
 		spread_evenly(p, share);
 	}
@@ -142,10 +212,10 @@ keep_home(struct dump_pool *p)
 int
 dump_share(struct dump_pool *p)
 {
-	struct sample s = { 0 };
+	struct sample s = { .pool = p };
 	double away;
 
-	if (count_home(p) < 0)
+	if (dump_home(p) < 0)
 		return -1;
 	if (p->usable == 0) {		/* answered without hashing */
 		p->missed = 1;
@@ -157,7 +227,7 @@ dump_share(struct dump_pool *p)
 	s.to = calloc(p->servers, sizeof *s.to);
 	if (s.to == NULL)
 		return -1;
-	sample_all(&s, p);
+	sample_all(&s);
 	spread(p, &s, away);
 	free(s.to);
 	return 0;

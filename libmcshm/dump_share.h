@@ -1,9 +1,9 @@
 /*
  * dump_share.h - which part of the keys lives where, and goes where now.
  *
- * Pure.  Home shares are exact: the table is counted.  So is what stays at
- * home.  Where the rest goes is an estimate: the real chain, run over a fixed
- * sequence of sample keys.
+ * Pure.  Home shares are exact (dump_home.h), and so is what stays at home.
+ * Where the rest goes is an estimate: the real chain, run over a fixed sequence
+ * of sample keys; on a ring, over the arcs of those that are away.
  */
 #ifndef DUMP_SHARE_H
 #define DUMP_SHARE_H

@@ -39,6 +39,8 @@ mcshm_strerror(int err)
 		return "the key's server is down: take it as a miss";
 	case MCSHM_EDOWN:
 		return "the key's server is down";
+	case MCSHM_EFAILED:
+		return "the server failed, and no other one was to be tried";
 	}
 	return "unknown error";
 }

@@ -9,6 +9,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "hash.h"
 #include "reader.h"
 
 #define likely(x) __builtin_expect(!!(x), 1)
@@ -26,28 +27,105 @@ struct key {
 	atomic_store_explicit(&cache->field, v, memory_order_relaxed)
 
 static void
-cache_store(struct reader_cache *cache, uint64_t g, const struct reader_view *v)
+cache_place(struct reader_cache *cache, const struct scheme_place *p)
 {
-	const struct scheme_place *p = &v->place;
-	const bool native = p->scheme == MCSHM_SCHEME_MAGLEV &&
-	    p->hash == MCSHM_HASH_XXH3;
+	uint64_t word[READER_PLACE_WORDS];
 
-	atomic_thread_fence(memory_order_release);	/* [P] */
+	memcpy(word, p, sizeof word);
+	for (size_t i = 0; i < READER_PLACE_WORDS; i++)
+		STORE(place[i], word[i]);
+}
+
+/*
+ * Word by word to where it is read, and not by way of another copy: what was
+ * stored in words and is loaded in pairs of them has to wait for the stores.
+ */
+static inline void
+cached_place(const struct mcshm *m, struct scheme_place *p)
+{
+	const struct reader_cache *cache = reader_cache(m);
+
+#pragma GCC unroll 32
+	for (size_t i = 0; i < READER_PLACE_WORDS; i++) {
+		const uint64_t word = LOAD(place[i]);
+
+		memcpy((unsigned char *)p + 8 * i, &word, sizeof word);
+	}
+}
+
+static void
+cache_clear(struct reader_cache *cache)
+{
 	STORE(native, 0);
 	STORE(generation, 0);
+}
+
+static bool
+is_native(const struct scheme_place *p)
+{
+	return p->set.scheme == MCSHM_SCHEME_MAGLEV &&
+	    p->set.hash == MCSHM_HASH_XXH3 && p->buckets > 0;
+}
+
+/* Its offsets and sizes as they are, whatever the others are: as in
+ * is_cachable(). */
+static bool
+is_ring_bounded(const struct scheme_place *p)
+{
+	const uint64_t index = (UINT64_C(4) << MCSHM_MAX_INDEX_BITS);
+
+	return p->ring_points <= MCSHM_MAX_POINTS &&
+	    p->ring_off <= MCSHM_MAX_FILE -
+		MCSHM_MAX_POINTS * sizeof(struct mcshm_point) &&
+	    p->ring_index_bits <= MCSHM_MAX_INDEX_BITS &&
+	    p->ring_index_off <= MCSHM_MAX_FILE - index;
+}
+
+static bool
+is_simple(const struct scheme_place *p)
+{
+	return p->set.hash_tag == 0 && p->set.hash != MCSHM_HASH_XXH3 &&
+	    scheme_lookup(p->set.scheme) != SCHEME_LOOKUP_RENDEZVOUS &&
+	    is_ring_bounded(p);
+}
+
+/* Always all of it: a pick may meet words of another generation than it thinks,
+ * before it fails its check, and each has to be good by itself. */
+static void
+cache_simple(struct reader_cache *cache, const struct scheme_place *p)
+{
+	const struct scheme_ring none = { p->base, p->base, 0, 32 };
+	const struct scheme_ring r = is_ring_bounded(p) ? scheme_ring(p) : none;
+
+	STORE(simple, is_simple(p));
+	STORE(lookup, scheme_lookup(p->set.scheme));
+	STORE(hash, p->set.hash);
+	STORE(hash_flags, p->set.hash_flags);
+	STORE(ring_at, r.point);
+	STORE(ring_index_at, r.index);
+	STORE(ring_points, r.points);
+	STORE(ring_shift, r.shift);
+}
+
+static void
+cache_store(struct reader_cache *cache, uint64_t g, const struct reader_view *v)
+{
+	struct scheme_place place = v->place;
+	const struct scheme_place *p = &place;
+
+	place.suspect = NULL;	/* who suspects goes without the cache */
+	atomic_thread_fence(memory_order_release);	/* [P] */
+	cache_clear(cache);
 	STORE(buckets_at, p->base + p->buckets_off);
 	STORE(usable_at, p->base + p->bits_off);
 	STORE(roster, v->roster);
 	STORE(buckets, p->buckets);
 	STORE(servers, p->servers);
-	STORE(scheme, p->scheme);
-	STORE(hash, p->hash);
-	STORE(roster_at, p->roster_off);
-	STORE(roster_stride, p->roster_stride);
-	STORE(words, p->words);
+	cache_place(cache, p);
+	cache_simple(cache, p);
 	atomic_store_explicit(&cache->generation, g,
 	    memory_order_release);			/* [Q] */
-	atomic_store_explicit(&cache->native, native ? g : 0,
+	atomic_store_explicit(&cache->native, is_native(p) ? g : 0,
 	    memory_order_release);			/* [Q] */
 }
 
@@ -59,7 +137,7 @@ is_cachable(uint64_t g, const struct reader_view *v)
 	const struct scheme_place *p = &v->place;
 
 	return !(g & MCSHM_RETIRED) && !(v->flags & MCSHM_SECTION_FAIL_OPEN) &&
-	    !p->blind && v->usable > 0 && p->servers > 0 && p->buckets > 0 &&
+	    !p->blind && v->usable > 0 && p->servers > 0 &&
 	    p->buckets_off % 2 == 0 && p->bits_off % 8 == 0 &&
 	    p->buckets <= MCSHM_MAX_BUCKETS &&
 	    p->buckets_off <= MCSHM_MAX_FILE - 2 * MCSHM_MAX_BUCKETS &&
@@ -71,13 +149,25 @@ cache_fill(struct mcshm *m, uint64_t g, const struct reader_view *v)
 {
 	struct reader_cache *cache = reader_cache(m);
 
-	if (LOAD(generation) == g || !is_cachable(g, v) ||
+	if (LOAD(generation) == g || !is_cachable(g, v) || suspect_any(m) ||
 	    atomic_exchange_explicit(&cache->filling, 1, memory_order_acquire))
 		return;
 	/* Never over what belongs to a later one: readers may be at it. */
 	if (mcshm_read_ok(reader_generation(m), g))
 		cache_store(cache, g, v);
+	/* Who marks a server stores the mark first and forgets then; with both
+	 * fences one of the two sees what the other did. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (suspect_any(m))
+		cache_clear(cache);
 	atomic_store_explicit(&cache->filling, 0, memory_order_release);
+}
+
+void
+pick_forget(struct mcshm *m)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	cache_clear(reader_cache(m));
 }
 
 /* The slow path ----------------------------------------------------------- */
@@ -85,13 +175,21 @@ cache_fill(struct mcshm *m, uint64_t g, const struct reader_view *v)
 /*
  * One key in 256 looks at the clock though its home is usable, so that a
  * process which meets no dead server still finds out that its file is an
- * orphan.  By bits that decide no bucket: maglev goes by the high ones, modula
- * more or less by the low ones.
+ * orphan.  By bits that decide no bucket: maglev goes by the high ones.
  */
 static inline bool
 is_sample(uint64_t h)
 {
 	return (h & 0xff000000) == 0;
+}
+
+/* Of other schemes, where the high bits may decide, or be none: hashes may have
+ * 15 bits only. */
+static inline bool
+is_sample_of(uint32_t hash, uint64_t h)
+{
+	return is_sample(hash == MCSHM_HASH_XXH3 ? h :
+	    h * UINT64_C(0x9e3779b97f4a7c15) >> 32);
 }
 
 /* What the pool says about keys whose home is down. */
@@ -109,11 +207,11 @@ dead_policy(const struct mcshm *m)
 }
 
 static int
-chain(const struct mcshm *m, const struct scheme_place *p, uint64_t h,
-    struct mcshm_choice *c)
+chain(const struct mcshm *m, const struct scheme_place *p,
+    const struct scheme_key *k, struct mcshm_choice *c)
 {
 	struct scheme_choice sc;
-	const int err = scheme_pick(p, h, &sc);
+	const int err = scheme_pick(p, k, &sc);
 
 	c->home = sc.home;
 	c->slot = sc.slot;
@@ -133,27 +231,39 @@ chain(const struct mcshm *m, const struct scheme_place *p, uint64_t h,
 	return err;
 }
 
-/* The home is usable, and this key is not one that looks anyway: staleness
- * could not change the answer. */
 static bool
-needs_no_clock(const struct scheme_place *p, uint64_t h)
+is_suspect(const struct scheme_place *p, uint32_t slot)
 {
-	return !is_sample(h) && scheme_bit(p->base, p->mask, p->bits_off,
-	    scheme_try(p, h, 0));
+	return p->suspect != NULL && (atomic_load_explicit(
+	    &p->suspect[slot / 64], memory_order_relaxed) >> slot % 64 & 1);
 }
 
-/* The answer by what is there now; it counts if the generation is still g. */
+/* The home is usable and not suspect, and this key is not one that looks
+ * anyway: staleness could not change the answer. */
+static bool
+needs_no_clock(const struct scheme_place *p, const struct scheme_key *k)
+{
+	const uint32_t home = scheme_home(p, k);
+
+	return !is_sample_of(p->set.hash, k->h) &&
+	    scheme_bit(p->base, p->mask, p->bits_off, home) &&
+	    !is_suspect(p, home);
+}
+
+/* The answer by what is there now; it counts if the generation is still g.  No
+ * key is hashed where nobody is usable. */
 static int
-answer(const struct mcshm *m, const struct key *k, struct reader_view *v,
+answer(struct mcshm *m, const struct key *in, struct reader_view *v,
     struct mcshm_choice *c, bool *stale)
 {
 	struct scheme_place *p = &v->place;
-	uint64_t h = 0;
+	struct scheme_key k = { NULL, 0, 0 };
 	const bool hopeless = v->usable == 0;
 
 	if (!hopeless)
-		h = scheme_key(p->hash, k->p, k->len);
-	*stale = !p->blind && (hopeless || !needs_no_clock(p, h)) &&
+		k = scheme_key(&p->set, in->p, in->len);
+	p->suspect = suspect_words(m, v);
+	*stale = !p->blind && (hopeless || !needs_no_clock(p, &k)) &&
 	    reader_is_stale(m);
 	p->blind = p->blind || *stale;
 	*c = (struct mcshm_choice){ .roster = v->roster };
@@ -162,8 +272,9 @@ answer(const struct mcshm *m, const struct key *k, struct reader_view *v,
 	if (p->servers == 0 || (p->blind ? v->ready : v->usable) == 0)
 		return MCSHM_ENONE;
 	if (hopeless)
-		h = scheme_key(p->hash, k->p, k->len);
-	return chain(m, p, h, c);
+		k = scheme_key(&p->set, in->p, in->len);
+	suspect_apply(m, v);
+	return chain(m, p, &k, c);
 }
 
 static int
@@ -209,17 +320,13 @@ pick_slowly(struct mcshm *m, const void *p, size_t len, struct mcshm_choice *c)
 
 /* The fast path ----------------------------------------------------------- */
 
-/*
- * The answer where the key's bucket leads to a usable server: *c, and true.
- * The cache is that of generation g.
- */
+/* The answer where the home is a usable server: *c, and true.  The cache is
+ * that of generation g. */
 static inline __attribute__((always_inline)) bool
-pick_home(const struct mcshm *m, uint64_t g, uint32_t bucket,
+pick_slot(const struct mcshm *m, uint64_t g, uint32_t slot,
     struct mcshm_choice *c)
 {
 	const struct reader_cache *cache = reader_cache(m);
-	const uint32_t slot = mcshm_load16(LOAD(buckets_at) +
-	    2 * (uint64_t)bucket);
 	uint64_t roster;
 
 	/* Nobody has summed up the table since the file was mapped. */
@@ -235,48 +342,47 @@ pick_home(const struct mcshm *m, uint64_t g, uint32_t bucket,
 	return true;
 }
 
-static struct scheme_place
-cached_place(const struct mcshm *m)
+static inline __attribute__((always_inline)) bool
+pick_bucket(const struct mcshm *m, uint64_t g, uint32_t bucket,
+    struct mcshm_choice *c)
 {
 	const struct reader_cache *cache = reader_cache(m);
-	const unsigned char *base = reader_base(m);
 
-	return (struct scheme_place){
-		.base = base,
-		.mask = READER_MASK,
-		.buckets_off = (uint64_t)(LOAD(buckets_at) - base),
-		.bits_off = (uint64_t)(LOAD(usable_at) - base),
-		.roster_off = LOAD(roster_at),
-		.scheme = LOAD(scheme),
-		.hash = LOAD(hash),
-		.servers = LOAD(servers),
-		.words = LOAD(words),
-		.buckets = LOAD(buckets),
-		.roster_stride = LOAD(roster_stride),
-	};
+	return pick_slot(m, g, mcshm_load16(LOAD(buckets_at) +
+	    2 * (uint64_t)bucket), c);
 }
 
 /*
- * Where pick_home() has not found it, or the key looks at the clock: the whole
- * chain, from what is known of generation g.  The key's hash comes in
- * c->roster: one more register would cost those who need none of this.
+ * Where that has not found it, or the key looks at the clock: the whole chain,
+ * from what is known of generation g.
  */
-static __attribute__((noinline)) int
-pick_away(struct mcshm *m, const void *key, size_t len, struct mcshm_choice *c,
-    uint64_t g)
+static int
+pick_chain(struct mcshm *m, const struct scheme_place *p,
+    const struct scheme_key *k, struct mcshm_choice *c, uint64_t g)
 {
 	const struct reader_cache *cache = reader_cache(m);
-	const struct scheme_place place = cached_place(m);
-	const uint64_t h = c->roster;
 
 	*c = (struct mcshm_choice){ .roster = LOAD(roster) };
 	if (likely(!reader_is_stale(m))) {
-		const int err = chain(m, &place, h, c);
+		const int err = chain(m, p, k, c);
 
 		if (likely(mcshm_read_ok(reader_generation(m), g)))
 			return err;
 	}
-	return pick_slowly(m, key, len, c);
+	return pick_slowly(m, k->p, k->len, c);
+}
+
+/* The key's hash comes in c->roster: one more register would cost those who
+ * need none of this. */
+static __attribute__((noinline)) int
+pick_away(struct mcshm *m, const void *key, size_t len, struct mcshm_choice *c,
+    uint64_t g)
+{
+	const struct scheme_key k = { key, len, c->roster };
+	struct scheme_place place;
+
+	cached_place(m, &place);
+	return pick_chain(m, &place, &k, c, g);
 }
 
 static inline uint64_t
@@ -285,24 +391,72 @@ cached(const _Atomic uint64_t *generation)
 	return atomic_load_explicit(generation, memory_order_acquire);
 }
 
-/* Other schemes, and keys that are very long. */
+static inline __attribute__((always_inline)) uint32_t
+simple_home(const struct reader_cache *cache, enum scheme_lookup lookup,
+    uint64_t h)
+{
+	const uint32_t n = LOAD(buckets);
+
+	if (lookup == SCHEME_LOOKUP_RING ||
+	    lookup == SCHEME_LOOKUP_RING_BEHIND) {
+		const struct scheme_ring r = { LOAD(ring_at),
+			LOAD(ring_index_at), LOAD(ring_points),
+			LOAD(ring_shift) };
+
+		return scheme_ring_slot(&r,
+		    scheme_ring_at(&r, lookup, (uint32_t)h));
+	}
+	return mcshm_load16(LOAD(buckets_at) +
+	    2 * (uint64_t)scheme_bucket_at(lookup, n > 0 ? n : 1, h));
+}
+
+static inline __attribute__((always_inline)) bool
+pick_simple(struct mcshm *m, uint64_t g, uint64_t h, enum scheme_lookup lookup,
+    struct mcshm_choice *c)
+{
+	return likely(!is_sample_of(MCSHM_HASHES, h)) && likely(pick_slot(m, g,
+	    simple_home(reader_cache(m), lookup, h), c));
+}
+
+/* What is not simple, and native keys that are very long. */
+static __attribute__((noinline)) int
+pick_other(struct mcshm *m, const void *key, size_t len,
+    struct mcshm_choice *c, uint64_t g)
+{
+	struct scheme_place p;
+	struct scheme_key k;
+
+	cached_place(m, &p);
+	k = scheme_key(&p.set, key, len);
+	if (!is_sample_of(p.set.hash, k.h) &&
+	    pick_slot(m, g, scheme_home(&p, &k), c))
+		return MCSHM_OK;
+	return pick_chain(m, &p, &k, c, g);
+}
+
+/* Other schemes than the native one.  Of an empty key some of them say that its
+ * hash is 0. */
 static __attribute__((noinline)) int
 pick_any(struct mcshm *m, const void *key, size_t len, struct mcshm_choice *c)
 {
 	const struct reader_cache *cache = reader_cache(m);
 	const uint64_t g = mcshm_read_begin(reader_generation(m));
+	enum scheme_lookup lookup;
+	uint64_t h;
 
-	if (likely(g == cached(&cache->generation) && g != 0)) {
-		const uint64_t h = scheme_key(LOAD(hash), key, len);
-		const uint32_t bucket = scheme_bucket(LOAD(scheme), h, 0,
-		    LOAD(buckets));
-
-		c->roster = h;
-		if (!is_sample(h) && pick_home(m, g, bucket, c))
-			return MCSHM_OK;
-		return pick_away(m, key, len, c, g);
-	}
-	return pick_slowly(m, key, len, c);
+	if (unlikely(g != cached(&cache->generation) || g == 0))
+		return pick_slowly(m, key, len, c);
+	if (!LOAD(simple) || len == 0)
+		return pick_other(m, key, len, c, g);
+	h = hash_key(LOAD(hash), LOAD(hash_flags), key, len);
+	lookup = LOAD(lookup);
+	/* Twice, so that the most usual one has no further questions. */
+	if (lookup == SCHEME_LOOKUP_RING ?
+	    pick_simple(m, g, h, SCHEME_LOOKUP_RING, c) :
+	    pick_simple(m, g, h, lookup, c))
+		return MCSHM_OK;
+	c->roster = h;
+	return pick_away(m, key, len, c, g);
 }
 
 /* scheme_scale(), by one multiplication where the machine has it. */
@@ -321,7 +475,7 @@ pick_native(struct mcshm *m, uint64_t g, const void *key, size_t len,
 
 	c->roster = h;
 	if (likely(!is_sample(h)) &&
-	    likely(pick_home(m, g, scale(h, LOAD(buckets)), c)))
+	    likely(pick_bucket(m, g, scale(h, LOAD(buckets)), c)))
 		return MCSHM_OK;
 	return pick_away(m, key, len, c, g);
 }

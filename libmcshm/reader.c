@@ -60,12 +60,31 @@ header_fixed_sane(const struct mcshm_header *h)
 {
 	return 1 <= h->servers && h->servers <= MCSHM_MAX_SERVERS &&
 	    h->words == (h->servers + 63) / 64 &&
-	    1 <= h->buckets && h->buckets <= MCSHM_MAX_BUCKETS &&
+	    h->buckets <= MCSHM_MAX_BUCKETS &&
+	    h->buckets + (uint64_t)h->ring_points > 0 &&
 	    h->roster_off >= h->header_size &&
 	    records_fit(h->roster_off, h->servers, h->roster_stride,
 		sizeof(struct mcshm_roster), h->file_size) &&
 	    h->buckets_off >= h->header_size && h->buckets_off % 2 == 0 &&
 	    fits(h->buckets_off, 2 * (uint64_t)h->buckets, h->file_size);
+}
+
+static bool
+header_ring_sane(const struct mcshm_header *h)
+{
+	const uint64_t cells = (UINT64_C(1) << (h->ring_index_bits & 63)) + 1;
+
+	return h->ring_points == 0 ||
+	    (h->ring_points <= MCSHM_MAX_POINTS &&
+		h->ring_index_bits <= MCSHM_MAX_INDEX_BITS &&
+		h->ring_off >= h->header_size &&
+		records_fit(h->ring_off, h->ring_points,
+		    sizeof(struct mcshm_point), sizeof(struct mcshm_point),
+		    h->file_size) &&
+		(h->ring_index_bits == 0 ||
+		    (h->ring_index_off >= h->header_size &&
+			h->ring_index_off % 4 == 0 &&
+			fits(h->ring_index_off, 4 * cells, h->file_size))));
 }
 
 static bool
@@ -87,6 +106,15 @@ header_sections_sane(const struct mcshm_header *h)
 		sizeof(struct mcshm_entry), size);
 }
 
+static bool
+header_scheme_known(const struct mcshm_header *h)
+{
+	const struct scheme_setting set = { h->scheme, h->hash,
+		h->points_hash, h->hash_flags, h->hash_tag };
+
+	return scheme_setting_valid(&set);
+}
+
 int
 reader_check_header(const struct mcshm_header *h, uint64_t size)
 {
@@ -97,11 +125,9 @@ reader_check_header(const struct mcshm_header *h, uint64_t size)
 		return MCSHM_EVERSION;
 	if (h->header_sum != mcshm_header_sum(h) ||
 	    !header_identity_sane(h, size) || !header_fixed_sane(h) ||
-	    !header_sections_sane(h))
+	    !header_ring_sane(h) || !header_sections_sane(h))
 		return MCSHM_EDAMAGED;
-	if (!scheme_takes_hash(h->scheme, h->hash))
-		return MCSHM_EVERSION;
-	return MCSHM_OK;
+	return header_scheme_known(h) ? MCSHM_OK : MCSHM_EVERSION;
 }
 
 int
@@ -291,13 +317,16 @@ handle_new(const char *path, unsigned flags)
 		munmap(m, READER_RANGE + MCSHM_MAX_FILE);
 		return NULL;
 	}
-	m->wipes = madvise(reader_cache(m), READER_RANGE - READER_CACHE,
+	m->wipes = madvise(reader_cache(m), READER_SUSPECTS - READER_CACHE,
 	    MADV_WIPEONFORK) == 0;
 	/* Where the kernel can not do this, it is for ever being filled. */
 	if (!m->wipes)
 		atomic_store_explicit(&reader_cache(m)->filling, 1,
 		    memory_order_relaxed);
 	m->flags = flags;
+	m->options = (struct reader_options){ .deadline = READER_SECOND,
+		.suspect_time = 10 * READER_SECOND, .tries = 3,
+		.reports = true };
 	m->clock = boottime;
 	m->dirfd = -1;
 	/* The root keeps its slash; so there is one byte more. */

@@ -54,6 +54,9 @@
  * The page is wiped in a child (MADV_WIPEONFORK): a fork while somebody fills
  * it, or has the guard, costs the child nothing.
  */
+#define READER_PLACE_WORDS (sizeof(struct scheme_place) / 8)
+static_assert(sizeof(struct scheme_place) % 8 == 0, "copied by words");
+
 struct reader_cache {
 	_Atomic uint64_t generation;	/* 0: nothing is here */
 	_Atomic uint64_t native;	/* the same, if scheme and hash are */
@@ -61,10 +64,16 @@ struct reader_cache {
 	_Atomic(const unsigned char *) usable_at;	/* the bitmap */
 	_Atomic uint64_t roster;
 	_Atomic uint32_t buckets, servers;
-	_Atomic uint32_t scheme, hash;
-	/* Where the home is not usable. */
-	_Atomic uint64_t roster_at;
-	_Atomic uint32_t roster_stride, words;
+	/* Of schemes that are no more than a hash of the key, and a bucket or a
+	 * point: else 0, and the rest as it was.  Each word is bounded by
+	 * itself: the next one may be of another generation. */
+	_Atomic uint32_t simple;
+	_Atomic uint32_t lookup;	/* enum scheme_lookup */
+	_Atomic uint32_t hash, hash_flags;
+	_Atomic(const unsigned char *) ring_at, ring_index_at;
+	_Atomic uint32_t ring_points, ring_shift;
+	/* The whole struct scheme_place: where nothing else will do. */
+	_Atomic uint64_t place[READER_PLACE_WORDS];
 
 	_Atomic uint32_t filling;
 
@@ -79,13 +88,40 @@ struct reader_cache {
  * load.  Whole pages, however large they are.
  */
 #define READER_CACHE 65536u
-#define READER_RANGE 131072u
+#define READER_SUSPECTS 131072u
+#define READER_RANGE 655360u
+
+/*
+ * Servers that failed in this process's hands (suspect.c): of one roster, that
+ * of the newest mark.  Marks are advice: what threads do here at the same time
+ * can at worst lose one.
+ */
+struct reader_suspects {
+	_Atomic uint64_t until;		/* the last mark is over; 0: none */
+	_Atomic uint64_t roster;	/* without its epoch */
+	_Atomic uint64_t word[MCSHM_MAX_WORDS];		/* the bitmap */
+	_Atomic uint64_t since[MCSHM_MAX_SERVERS];
+	/* Reports: when the last one of each server was sent, and how many in
+	 * this second. */
+	_Atomic uint64_t reported[MCSHM_MAX_SERVERS];
+	_Atomic uint64_t second, reports;
+};
+static_assert(READER_SUSPECTS + sizeof(struct reader_suspects) <=
+    READER_RANGE, "it fits");
+
+/* mcshm_ctl() */
+struct reader_options {
+	uint64_t deadline, suspect_time;	/* ns */
+	uint32_t tries;
+	bool resubmit, reports;
+};
 
 struct mcshm {
 	uint64_t (*clock)(void);	/* CLOCK_BOOTTIME, ns; tests have
 					 * their own */
 	uint64_t boot_id[2];		/* 0, 0: not known */
 	unsigned flags;			/* of mcshm_open() */
+	struct reader_options options;
 
 	bool wipes;			/* the kernel does, in a child */
 
@@ -118,6 +154,12 @@ reader_cache(const struct mcshm *m)
 	return (struct reader_cache *)((unsigned char *)m + READER_CACHE);
 }
 
+static inline struct reader_suspects *
+reader_suspects(const struct mcshm *m)
+{
+	return (struct reader_suspects *)((unsigned char *)m + READER_SUSPECTS);
+}
+
 /* reader.c ---------------------------------------------------------------- */
 
 /* A file that was opened and may be mapped. */
@@ -135,6 +177,29 @@ int reader_check_header(const struct mcshm_header *h, uint64_t size);
 int reader_file_open(struct reader_file *f, int dirfd, const char *name);
 /* Over what is mapped.  0 or MCSHM_ESYS, then nothing has changed. */
 int reader_map(struct mcshm *m, const struct reader_file *f);
+
+/* suspect.c --------------------------------------------------------------- */
+
+struct reader_view;
+/* Any marks, of whatever roster? */
+bool suspect_any(const struct mcshm *m);
+/* Mark, and let go of the cache: picks have to look. */
+void suspect_mark(struct mcshm *m, uint64_t roster, uint32_t slot);
+/* The bitmap for v->place, less the marks that are over; NULL: none is left. */
+const _Atomic uint64_t *suspect_words(struct mcshm *m,
+    const struct reader_view *v);
+/* As above; also NULL where no usable server would be left. */
+void suspect_apply(struct mcshm *m, struct reader_view *v);
+
+/* report.c ---------------------------------------------------------------- */
+
+/* One datagram to the checker, if it is not too early for one. */
+void report_send(struct mcshm *m, uint32_t slot);
+
+/* pick.c ------------------------------------------------------------------ */
+
+/* No pick goes by what was cached before this. */
+void pick_forget(struct mcshm *m);
 
 /* follow.c ---------------------------------------------------------------- */
 
@@ -226,6 +291,18 @@ struct reader_view {
 	bool superseded;
 };
 
+static inline struct scheme_setting
+reader_setting(const unsigned char *h)
+{
+	return (struct scheme_setting){
+		.scheme = mcshm_load32(h + READER_HEADER(scheme)),
+		.hash = mcshm_load32(h + READER_HEADER(hash)),
+		.points_hash = mcshm_load32(h + READER_HEADER(points_hash)),
+		.hash_flags = mcshm_load32(h + READER_HEADER(hash_flags)),
+		.hash_tag = mcshm_load32(h + READER_HEADER(hash_tag)),
+	};
+}
+
 static inline void
 reader_view(const struct mcshm *m, uint64_t g, struct reader_view *v)
 {
@@ -253,14 +330,27 @@ reader_view(const struct mcshm *m, uint64_t g, struct reader_view *v)
 		.roster_off = mcshm_load(h + READER_HEADER(roster_off)),
 		.roster_stride =
 		    mcshm_load32(h + READER_HEADER(roster_stride)),
-		.scheme = mcshm_load32(h + READER_HEADER(scheme)),
-		.hash = mcshm_load32(h + READER_HEADER(hash)),
+		.ring_off = mcshm_load(h + READER_HEADER(ring_off)),
+		.ring_index_off =
+		    mcshm_load(h + READER_HEADER(ring_index_off)),
+		.ring_points = mcshm_load32(h + READER_HEADER(ring_points)),
+		.ring_index_bits =
+		    mcshm_load32(h + READER_HEADER(ring_index_bits)),
+		.set = reader_setting(h),
 		.buckets = mcshm_load32(h + READER_HEADER(buckets)),
 		.servers = servers < MCSHM_MAX_SERVERS ?
 		    servers : MCSHM_MAX_SERVERS,
 		.words = words < MCSHM_MAX_WORDS ? words : MCSHM_MAX_WORDS,
 		.blind = v->superseded,
 	};
+}
+
+/* Offset of the entry of a slot in the active section. */
+static inline uint64_t
+reader_entry(const struct mcshm *m, const struct reader_view *v, uint32_t slot)
+{
+	return v->section + reader_load32(m, READER_HEADER(entries_off)) +
+	    (uint64_t)slot * reader_load32(m, READER_HEADER(entry_stride));
 }
 
 #endif

@@ -92,9 +92,7 @@ load_server(const struct mcshm *m, const struct reader_view *v, uint32_t slot,
 {
 	const uint64_t roster = v->place.roster_off +
 	    (uint64_t)slot * v->place.roster_stride;
-	const uint64_t entry = v->section +
-	    reader_load32(m, READER_HEADER(entries_off)) +
-	    (uint64_t)slot * reader_load32(m, READER_HEADER(entry_stride));
+	const uint64_t entry = reader_entry(m, v, slot);
 
 	reader_copy(m, roster, &w->roster,
 	    offsetof(struct mcshm_roster, ident) / 8);
@@ -246,6 +244,8 @@ load_state(const struct mcshm *m, const struct reader_view *v, uint64_t entry,
 		.probes = reader_load(m, ENTRY(probes)),
 		.failures = reader_load(m, ENTRY(failures)),
 		.rtt_us = reader_load32(m, ENTRY(rtt_us)),
+		.down_since = reader_load(m, ENTRY(down_since)),
+		.back_since = reader_load(m, ENTRY(back_since)),
 	};
 }
 
@@ -264,6 +264,35 @@ load_states(const struct mcshm *m, const struct reader_view *v,
 		put((char *)to + i * size, size, &s, sizeof s);
 		entry += stride;
 	}
+}
+
+int
+mcshm_server_state(struct mcshm *m, const struct mcshm_choice *c,
+    struct mcshm_state *s, size_t size)
+{
+	struct mcshm_state ours;
+	struct reader_view v;
+
+	if (m == NULL || c == NULL || s == NULL || size == 0)
+		return MCSHM_EINVAL;
+	for (int t = 0; t < MCSHM_TRIES_READ; t++) {
+		const uint64_t g = mcshm_read_begin(reader_generation(m));
+
+		if (g == 0)
+			continue;
+		reader_view(m, g, &v);
+		v.place.blind = v.superseded || reader_is_stale(m);
+		if (c->slot < v.place.servers)
+			load_state(m, &v, reader_entry(m, &v, c->slot),
+			    c->slot, &ours);
+		if (!mcshm_read_ok(reader_generation(m), g))
+			continue;
+		if (c->roster != v.roster || c->slot >= v.place.servers)
+			return MCSHM_EROSTER;
+		put(s, size, &ours, sizeof ours);
+		return MCSHM_OK;
+	}
+	return reader_failed(m);
 }
 
 static uint64_t

@@ -106,7 +106,7 @@ load(struct conf *c, const char *name)
 	const unsigned errors = conf_load(c, name, out);
 
 	fclose(out);
-	must((errors > 0) == (size > 0), "errors and lines do not agree");
+	must(size > 0 || errors == 0, "errors and lines do not agree");
 	check_errors(text, errors);
 	free(text);
 	return errors;
@@ -127,13 +127,18 @@ dump(const struct conf *c)
 static void
 check_pool(const struct conf_pool *a, const struct conf_pool *b)
 {
-	const size_t from = offsetof(struct conf_pool, scheme);
+	const size_t from = offsetof(struct conf_pool, interval);
 	const size_t to = offsetof(struct conf_pool, jitter) + sizeof a->jitter;
 
 	must(strcmp(a->name, b->name) == 0 && strcmp(a->file, b->file) == 0,
 	    "another pool comes back");
 	must(memcmp((const char *)a + from, (const char *)b + from,
 	    to - from) == 0, "other values come back");
+	must(memcmp(&a->set, &b->set, sizeof a->set) == 0 &&
+	    a->maps == b->maps && (a->maps == 0 ||
+	    memcmp(a->map, b->map, a->maps * sizeof *a->map) == 0) &&
+	    a->dead == b->dead && a->failover_ttl == b->failover_ttl,
+	    "another choice comes back");
 	must(a->servers.n == b->servers.n, "other servers come back");
 	for (uint32_t i = 0; i < a->servers.n; i++) {
 		const struct server *s = &a->servers.v[i];

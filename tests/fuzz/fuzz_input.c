@@ -18,6 +18,14 @@ enum {				/* bits of the first byte */
 	WAY_MANY = 8,		/* more servers */
 	WAY_MIXED = 16		/* not all of them UP */
 };
+#define WAY_SCHEME 5		/* from this bit on */
+
+static const uint32_t schemes[] = { MCSHM_SCHEME_LIBMEMCACHED_MODULA,
+	MCSHM_SCHEME_LIBMEMCACHED_KETAMA, MCSHM_SCHEME_DALLI,
+	MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS,
+	MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS_BYTES,
+	MCSHM_SCHEME_CACHE_MEMCACHED, MCSHM_SCHEME_TWEMPROXY_KETAMA,
+	MCSHM_SCHEME_PHP_MEMCACHE_STANDARD };
 
 static char dir[200], path[232];
 
@@ -50,14 +58,14 @@ void
 fuzz_file_base(struct mkfile *f, uint8_t ways)
 {
 	/* Made once: a fuzzer's time is for what comes after. */
-	static struct mkfile made[2][2];
+	static struct mkfile made[2][2][8];
+	const unsigned scheme = ways >> WAY_SCHEME;
 	const unsigned many = (ways & WAY_MANY) != 0;
 	const unsigned mixed = (ways & WAY_MIXED) != 0;
-	struct mkfile *m = &made[many][mixed];
+	struct mkfile *m = &made[many][mixed][scheme];
 
 	if (m->p == NULL) {
-		mkfile_make(m, MCSHM_SCHEME_LIBMEMCACHED_MODULA, NULL,
-		    many ? 70 : 3);
+		mkfile_make(m, schemes[scheme], NULL, many ? 70 : 3);
 		/* The same for every process; the last bytes are in use. */
 		m->h->generation = (UINT64_C(1) << 40) + 1;
 		m->h->file_id[0] = m->h->file_id[1] = 1;
@@ -129,6 +137,11 @@ fit_table(const unsigned char *p, size_t size, struct mcshm_header *h)
 	if (h->ring_points != 0 && lies(h->ring_off, h->ring_points, 8, size))
 		h->table_sum = mcshm_sum(p + h->ring_off,
 		    8 * (size_t)h->ring_points, h->table_sum);
+	if (h->ring_index_bits != 0 && h->ring_index_bits < 32 &&
+	    lies(h->ring_index_off, (UINT64_C(1) << h->ring_index_bits) + 1, 4,
+		size))
+		h->table_sum = mcshm_sum(p + h->ring_index_off,
+		    4 * (((size_t)1 << h->ring_index_bits) + 1), h->table_sum);
 }
 
 /*

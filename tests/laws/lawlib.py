@@ -86,9 +86,10 @@ class Pool:
         self.spawn([BUILD / "mc-checkerd", "-c", ini])
         wait_until((self.directory / "web.mcshm").exists, "the pool's file")
 
-    def memcached(self, i):
+    def memcached(self, i, port=-1):
         told = self.directory / f"port{i}"
-        command = ["memcached", "-l", "127.0.0.1", "-p", "-1", "-U", "0",
+        told.unlink(missing_ok=True)
+        command = ["memcached", "-l", "127.0.0.1", "-p", str(port), "-U", "0",
                    "-m", "8"]
         if os.geteuid() == 0:
             command += ["-u", "root"]
@@ -98,6 +99,14 @@ class Pool:
         port = int(re.search(r"TCP INET: (\d+)", told.read_text()).group(1))
         socket.create_connection(("127.0.0.1", port), 5).close()
         return port
+
+    def kill(self, i):
+        """A memcached that has run since the start."""
+        self.processes[i].kill()
+        self.processes[i].wait()
+
+    def restart(self, i):
+        self.memcached(i, self.ports[i])
 
     def spawn(self, command, **more):
         log = open(self.directory / f"log{len(self.processes)}", "wb")

@@ -7,6 +7,7 @@ import pytest
 
 from lawlib import ROOT, compiler, run, text
 from test_law_library import declared
+import test_law_memcached
 
 PROGRAM = """
 #include <mcshm.h>
@@ -28,6 +29,11 @@ usr/lib/here/libmcshm.a
 usr/lib/here/libmcshm.so
 usr/lib/here/libmcshm.so.0
 usr/lib/here/pkgconfig/mcshm.pc
+usr/include/mcshm-memcached.h
+usr/lib/here/libmcshm-memcached.so
+usr/lib/here/libmcshm-memcached.so.0
+usr/lib/here/pkgconfig/mcshm-memcached.pc
+usr/share/man/man3/mcshm_memcached.3
 usr/lib/systemd/system/mc-checkerd.service
 usr/lib/sysusers.d/mc-checkerd.conf
 usr/lib/tmpfiles.d/mc-checkerd.conf
@@ -60,7 +66,8 @@ def pkg_config(dest, *arguments):
 
 
 def test_files(installed):
-    links = {f"usr/share/man/man3/{f}.3" for f in declared()}
+    links = {f"usr/share/man/man3/{f}.3"
+             for f in declared() | test_law_memcached.mapped()}
     docs = {p for p in listing(installed)
             if re.fullmatch(r"usr/share/doc/mc-checkerd/[\w-]+\.md", p)}
     assert listing(installed) == set(FILES) | links | docs

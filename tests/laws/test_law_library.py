@@ -10,7 +10,7 @@ LIBRARY = BUILD / "libmcshm.so.0"
 
 def declared():
     """The functions of the public header."""
-    return set(re.findall(r"^(?:\w+\s+\**)+?\*?(mcshm_\w+)\(",
+    return set(re.findall(r"^(?!typedef)(?:\w+\s+\**)+?\*?(mcshm_\w+)\(",
                           code("include/mcshm.h"), re.M))
 
 

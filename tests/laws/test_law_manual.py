@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from lawlib import BUILD, ROOT, SAN, code, compiler, run, text
+from lawlib import BUILD, ROOT, SAN, code, compiler, run, text, wait_until
 from test_law_library import declared
 
 PAGES = {
@@ -40,7 +40,8 @@ def test_page_has_no_lint(page):
 def test_each_function_has_its_lines():
     page = text(PAGES["libmcshm"])
     synopsis = page.split(".Sh SYNOPSIS")[1].split(".Sh DESCRIPTION")[0]
-    assert set(re.findall(r"^\.F[no] (\w+)", synopsis, re.M)) == declared()
+    named = set(re.findall(r"^(?:\.Ft.*\n)\.F[no] (\w+)", synopsis, re.M))
+    assert named == declared()
     assert set(re.findall(r"^\.Nm (\w+)", page.split(".Sh LIB")[0], re.M)) \
         == declared()
     described = page.split(".Sh DESCRIPTION")[1].split(".Sh EXAMPLES")[0]
@@ -52,7 +53,8 @@ def test_prototypes_are_those_of_the_header():
         return re.sub(r"\s*\*\s*", " *", re.sub(r"\s+", " ", types)).strip()
 
     header = {}
-    for m in re.finditer(r"^((?:\w+\s+)+\**)(mcshm_\w+)\((.*?)\);",
+    for m in re.finditer(r"^(?!typedef)((?:\w+\s+)+\**)(mcshm_\w+)"
+                         r"\((.*?)\);",
                          code("include/mcshm.h"), re.M | re.S):
         header[m.group(2)] = (shape(m.group(1)),
                               [shape(a) for a in m.group(3).split(",")])
@@ -76,6 +78,9 @@ def test_each_error_has_its_lines():
 
 
 # The file's page: each field at its place, none left out.
+
+STRUCTS = ("mcshm_header", "mcshm_roster", "mcshm_point", "mcshm_section",
+           "mcshm_entry", "mcshm_address", "mcshm_report")
 
 def fields():
     """Rows of the tables of fields: [offset, size, name, content]"""
@@ -101,10 +106,8 @@ def structs():
 def test_offsets_in_the_page_are_those_of_the_file(tmp_path):
     rows = fields()
     names = structs()
-    order = ["mcshm_header", "mcshm_roster", "mcshm_section", "mcshm_entry",
-             "mcshm_address"]
-    assert set(order) == set(names)
-    expected = [(s, f) for s in order for f in names[s]]
+    assert set(STRUCTS) == set(names)
+    expected = [(s, f) for s in STRUCTS for f in names[s]]
     assert [row[2] for row in rows] == [f for _, f in expected]
     source = tmp_path / "offsets.c"
     source.write_text(
@@ -156,7 +159,7 @@ def programs():
 
 def test_all_of_them_are_found():
     assert [where for where, _ in programs()] == [
-        "libmcshm.3", "libmcshm.3", "README.md"]
+        "libmcshm.3", "libmcshm.3", "libmcshm.3", "README.md"]
 
 
 def build(tmp_path, source):
@@ -187,9 +190,44 @@ def test_the_second_example_shows_all_servers(tmp_path, pool):
                     out)
 
 
+def talk(port, text):
+    import socket
+    with socket.create_connection(("127.0.0.1", port), 5) as s:
+        s.sendall(text.encode())
+        return s.recv(1000).decode()
+
+
+def test_the_third_example_copies_what_the_substitute_has(tmp_path, pool):
+    """A server dies, another one stands in, it comes back empty: the first get
+    is answered by the substitute, and the key is at home again."""
+    env = {"MCSHM_DIR": str(pool.directory)}
+    get = build(tmp_path, programs()[2][1])
+    (tmp_path / "where").mkdir()
+    where = build(tmp_path / "where", programs()[0][1])
+
+    def place(key="user:42"):
+        return run(where, "web", key, env=env).stdout.split(": ")[1]
+
+    home = int(place()[5])
+    value = "set user:42 0 0 5\r\nhello\r\n"
+    assert "not there" in run(get, "web", "user:42", env=env).stdout
+    assert talk(pool.ports[home], value) == "STORED\r\n"
+    assert "hello" in run(get, "web", "user:42", env=env).stdout
+    pool.kill(home)
+    assert "not there" in run(get, "web", "user:42", env=env).stdout
+    wait_until(lambda: "away" in place(), "it is away from home")
+    assert talk(pool.ports[int(place()[5])], value) == "STORED\r\n"
+    assert "hello" in run(get, "web", "user:42", env=env).stdout
+    pool.restart(home)
+    wait_until(lambda: "away" not in place(), "it is home again", 20)
+    assert talk(pool.ports[home], "get user:42\r\n") == "END\r\n"
+    assert "hello" in run(get, "web", "user:42", env=env).stdout
+    assert "hello" in talk(pool.ports[home], "get user:42\r\n")
+
+
 def test_the_readme_client_gets_a_value(tmp_path, pool):
     import socket
-    client = build(tmp_path, programs()[2][1])
+    client = build(tmp_path, programs()[3][1])
     for port in pool.ports:
         with socket.create_connection(("127.0.0.1", port), 5) as s:
             s.sendall(b"set user:42 0 0 5\r\nhello\r\n")
@@ -268,9 +306,7 @@ class Page:
         self.data = path.read_bytes()
         names, rows = structs(), iter(fields())
         self.at = {(s, name): tuple(map(int, next(rows)[:2]))
-                   for s in ("mcshm_header", "mcshm_roster", "mcshm_section",
-                             "mcshm_entry", "mcshm_address")
-                   for name in names[s]}
+                   for s in STRUCTS for name in names[s]}
         active = self.header("generation") & 1
         at = self.at["mcshm_header", "section_off"][0] + 8 * active
         self.section = self.number(at, 8)

@@ -52,7 +52,7 @@ void hammer_fault(struct board *b, const char *fmt, ...)
 
 /* hammer_fact.c ------------------------------------------------------------ */
 
-#define ROSTERS 4u
+#define ROSTERS 5u
 #define SERVERS_MAX 500u
 #define ROSTER_BITS (~MCSHM_ROSTER_EPOCH)
 
@@ -78,8 +78,9 @@ const char *fact_check_states(const struct mcshm_state *v, uint32_t n,
     bool may_be_blind, uint64_t *round, uint32_t *at);
 const char *fact_check_servers(const struct mcshm_server *v, uint32_t n);
 /* A choice that is not BLIND, in the roster that it says. */
-const char *fact_check_choice(const struct fact_place *p, uint64_t h, int err,
-    const struct mcshm_choice *c, bool unknown);
+const char *fact_check_choice(const struct fact_place *p,
+    const struct scheme_key *k, int err, const struct mcshm_choice *c,
+    bool unknown);
 
 /* hammer_write.c ----------------------------------------------------------- */
 

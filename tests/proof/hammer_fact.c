@@ -15,8 +15,9 @@ static const struct {
 } rosters[ROSTERS] = {
 	{ 40, MCSHM_SCHEME_MAGLEV, MCSHM_HASH_XXH3 },
 	{ 3, MCSHM_SCHEME_LIBMEMCACHED_MODULA, MCSHM_HASH_ONE_AT_A_TIME },
-	{ 500, MCSHM_SCHEME_LIBMEMCACHED_MODULA, MCSHM_HASH_ONE_AT_A_TIME },
+	{ 500, MCSHM_SCHEME_LIBMEMCACHED_KETAMA_WEIGHTED, MCSHM_HASH_MD5 },
 	{ 200, MCSHM_SCHEME_MAGLEV, MCSHM_HASH_XXH3 },
+	{ 90, MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS, MCSHM_HASH_MURMUR3_ZERO },
 };
 
 void
@@ -136,10 +137,13 @@ struct publish_roster
 fact_roster(unsigned roster)
 {
 	struct publish_roster r = { .pool = "web",
-		.scheme = rosters[roster].scheme, .hash = rosters[roster].hash,
+		.set = { .scheme = rosters[roster].scheme,
+		    .hash = rosters[roster].hash },
 		/* No verdict here may depend on a slow machine. */
 		.stale_after = UINT64_C(3600000000000) };
 
+	r.set.points_hash = scheme_default_points_hash(r.set.scheme,
+	    r.set.hash);
 	for (uint32_t i = 0; i < rosters[roster].servers; i++) {
 		struct server s = { .weight = fact_weight(roster, i),
 			.admin = admin_of(i) };
@@ -159,18 +163,11 @@ void
 fact_place(struct fact_place *p, unsigned roster)
 {
 	struct publish_roster r = fact_roster(roster);
-	const uint32_t n = r.servers.n;
-	struct scheme_server *v = calloc(n, sizeof *v);
-	void *scratch = malloc(scheme_scratch(r.scheme, n) + 1);
 	struct mcshm_header h;
 
-	if (!image_layout(&h, n, r.scheme, 4096))
+	if (image_fixed(&p->fixed, &h, &r, 4096) != 0)
 		abort();
-	p->fixed = calloc(1, image_fixed_size(&h));
-	image_fixed(p->fixed, &h, &r, v, scratch);
 	p->place = image_place(p->fixed, &h);
-	free(scratch);
-	free(v);
 	servers_free(&r.servers);
 }
 
@@ -290,25 +287,25 @@ never(uint32_t slot, bool unknown)
 }
 
 const char *
-fact_check_choice(const struct fact_place *p, uint64_t h, int err,
-    const struct mcshm_choice *c, bool unknown)
+fact_check_choice(const struct fact_place *p, const struct scheme_key *k,
+    int err, const struct mcshm_choice *c, bool unknown)
 {
-	const uint32_t steps = c->tries < SCHEME_TRIES + 1 ? c->tries :
-	    SCHEME_TRIES + 1;
+	struct scheme_walk w;
 
+	scheme_walk(&p->place, k, &w);
 	if (err != MCSHM_OK && err != MCSHM_EHELD)
 		return "no server, where there is always one";
-	if (c->home != scheme_try(&p->place, h, 0))
+	if (c->home != w.slot)
 		return "another home";
-	for (uint32_t t = 0; t < steps; t++) {
-		const uint32_t slot = scheme_try(&p->place, h, t);
-
-		if (always_up(slot) && admin_of(slot) == MCSHM_READY)
+	while (w.tries < c->tries) {
+		if (always_up(w.slot) && admin_of(w.slot) == MCSHM_READY)
 			return "went on from a server that is always up";
+		if (!scheme_walk_next(&p->place, k, &w))
+			break;
 	}
 	if (c->slot >= p->place.servers)
 		return "no such server";
-	if (steps <= SCHEME_TRIES && c->slot != scheme_try(&p->place, h, steps))
+	if (w.tries == c->tries && c->slot != w.slot)
 		return "not the server of that try";
 	if (never(c->slot, unknown))
 		return "a server that is always down";

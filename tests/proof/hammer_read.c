@@ -116,6 +116,7 @@ read_pick(struct reader *r, uint32_t i)
 	const char *wrong;
 	uint64_t file = c.roster & ROSTER_BITS;
 	const struct fact_place *p;
+	struct scheme_key hashed;
 
 	r->board->picks++;
 	if (c.slot >= SERVERS_MAX || c.home >= SERVERS_MAX)
@@ -132,8 +133,8 @@ read_pick(struct reader *r, uint32_t i)
 		return;
 	}
 	p = &r->place[r->known_roster];
-	wrong = fact_check_choice(p, scheme_key(p->place.hash, k, len), err,
-	    &c, r->board->unknown);
+	hashed = scheme_key(&p->place.set, k, len);
+	wrong = fact_check_choice(p, &hashed, err, &c, r->board->unknown);
 	if (wrong != NULL)
 		hammer_fault(r->board, "%s: key %u of %u servers: error %d, "
 		    "home %u, slot %u, tries %u", wrong, i % KEYS,

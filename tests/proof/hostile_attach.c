@@ -32,11 +32,12 @@ now(void)
 #define SERVERS 3u
 
 static struct publish_roster
-roster(void)
+roster(uint32_t scheme)
 {
+	const uint32_t hash = scheme_default_hash(scheme);
 	struct publish_roster r = { .pool = "web",
-		.scheme = MCSHM_SCHEME_LIBMEMCACHED_MODULA,
-		.hash = MCSHM_HASH_ONE_AT_A_TIME,
+		.set = { .scheme = scheme, .hash = hash,
+		    .points_hash = scheme_default_points_hash(scheme, hash) },
 		.stale_after = UINT64_C(30000000000) };
 
 	for (uint32_t i = 0; i < SERVERS; i++) {
@@ -221,10 +222,11 @@ own(struct mkfile *f, const struct hostile_plan *plan,
 	struct publish *p;
 	FILE *in;
 
+	unlink(plan->path);
 	must(attach(&p, plan->path, r) == 0 && publish_start(p) == 0,
 	    "no first file");
 	publish_close(p);
-	mkfile_make(f, r->scheme, NULL, SERVERS);
+	mkfile_make(f, r->set.scheme, NULL, SERVERS);
 	in = fopen(plan->path, "re");
 	must(in != NULL && fread(f->p, 1, f->size, in) == f->size &&
 	    fgetc(in) == EOF, "another size than mkfile's");
@@ -272,17 +274,33 @@ lengths(const struct hostile_plan *plan, const struct publish_roster *r,
 
 static void
 flips(const struct hostile_plan *plan, const struct publish_roster *r,
-    struct mkfile *f)
+    struct mkfile *f, size_t from)
 {
 	const uint32_t step = plan_of(plan, 1009, 97, 3);
 
-	for (size_t off = 0; off < f->size; off += step) {
+	for (size_t off = from; off < f->size; off += step) {
 		hostile_case("attach: byte %zu", off);
 		f->p[off] ^= 0xff;
 		mkfile_write(f, plan->path, f->size);
 		found(plan, r);
 		f->p[off] ^= 0xff;
 	}
+}
+
+/* One with a ring and its index. */
+static void
+of_ring(const struct hostile_plan *plan)
+{
+	struct publish_roster r =
+	    roster(MCSHM_SCHEME_LIBMEMCACHED_KETAMA);
+	struct mkfile f;
+
+	hostile_case("attach: nothing is there, of a ring");
+	own(&f, plan, &r);
+	fields(plan, &r, &f);
+	flips(plan, &r, &f, f.h->ring_off);
+	mkfile_free(&f);
+	servers_free(&r.servers);
 }
 
 /* Without an end; and as a file that is all right but for that. */
@@ -308,15 +326,17 @@ texts(const struct hostile_plan *plan, const struct publish_roster *r,
 void
 family_attach(const struct hostile_plan *plan)
 {
-	struct publish_roster r = roster();
+	struct publish_roster r = roster(MCSHM_SCHEME_LIBMEMCACHED_MODULA);
 	struct mkfile f;
 
 	hostile_case("attach: nothing is there");
 	own(&f, plan, &r);
 	fields(plan, &r, &f);
 	lengths(plan, &r, &f);
-	flips(plan, &r, &f);
+	flips(plan, &r, &f, 0);
 	texts(plan, &r, &f);
 	mkfile_free(&f);
 	servers_free(&r.servers);
+	if (plan->depth != DEPTH_REDUCED)
+		of_ring(plan);
 }

@@ -55,6 +55,7 @@ void family_shrinking(const struct hostile_plan *p);
 
 /* A small file with something of everything in it. */
 void hostile_small(struct mkfile *f);
+void hostile_small_of(struct mkfile *f, uint32_t scheme);
 
 /* Every field of the header. */
 struct hostile_field {

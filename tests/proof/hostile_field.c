@@ -8,7 +8,7 @@
 #include <string.h>
 
 void
-hostile_small(struct mkfile *f)
+hostile_small_of(struct mkfile *f, uint32_t scheme)
 {
 	static const struct mkfile_server v[] = {
 		{ "", "10.9.0.1", MCSHM_KIND_IPV4, 11211, 1 },
@@ -17,11 +17,17 @@ hostile_small(struct mkfile *f)
 		{ "four", "2001:db8::4", MCSHM_KIND_IPV6, 11211, 1 },
 	};
 
-	mkfile_make(f, MCSHM_SCHEME_LIBMEMCACHED_MODULA, v, 4);
+	mkfile_make(f, scheme, v, 4);
 	mkfile_set(f, 1, MCSHM_DOWN, MCSHM_READY);
 	mkfile_set(f, 3, MCSHM_HELD, MCSHM_READY);
 	snprintf(f->h->pool, sizeof f->h->pool, "web");
 	mkfile_seal(f);
+}
+
+void
+hostile_small(struct mkfile *f)
+{
+	hostile_small_of(f, MCSHM_SCHEME_LIBMEMCACHED_MODULA);
 }
 
 #define FIELD(name) { #name, offsetof(struct mcshm_header, name), \
@@ -50,6 +56,7 @@ static const struct hostile_field fields[] = {
 	{ "daemon_version", offsetof(struct mcshm_header, daemon_version), 8 },
 	{ "host", offsetof(struct mcshm_header, host), 8 },
 	{ "config", offsetof(struct mcshm_header, config), 8 },
+	{ "report", offsetof(struct mcshm_header, report), 8 },
 	{ "text_spare", offsetof(struct mcshm_header, text_spare), 8 },
 };
 
@@ -71,7 +78,8 @@ hostile_value(uint64_t *v, uint64_t was, uint32_t size, unsigned i)
 		max >> 1, (max >> 1) - 3, (max >> 1) + 1, max - 4095,
 		was + 1, was - 1, was + 8, was - 8, was + 4096, was - 4096,
 		was * 2, was / 2, was ^ 1, was ^ (max >> 1) ^ max,
-		UINT64_C(1) << 26, UINT64_C(1) << 24, 16384, 16385, 65536 };
+		UINT64_C(1) << 26, UINT64_C(1) << 24, UINT64_C(1) << 22,
+		16384, 16385, 65536, 22, 23, 31, 32 };
 
 	if (i >= sizeof values / sizeof *values)
 		return 0;

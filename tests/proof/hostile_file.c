@@ -21,6 +21,7 @@
 #define UNREADABLE 3			/* mc-shmdump's exit code */
 #define MODULA MCSHM_SCHEME_LIBMEMCACHED_MODULA
 #define MAGLEV MCSHM_SCHEME_MAGLEV
+#define KETAMA MCSHM_SCHEME_LIBMEMCACHED_KETAMA
 
 /* A file that is there, changed in place between cases. */
 struct paper {
@@ -90,6 +91,9 @@ in_other_sums(const struct mcshm_header *h, uint64_t off)
 {
 	return in(off, h->roster_off, h->servers * h->roster_stride) ||
 	    in(off, h->buckets_off, 2 * h->buckets) ||
+	    in(off, h->ring_off, 8 * (uint64_t)h->ring_points) ||
+	    (h->ring_index_bits > 0 && in(off, h->ring_index_off,
+		4 * ((UINT64_C(1) << h->ring_index_bits) + 1))) ||
 	    in(off, h->section_off[h->generation & 1],
 		h->entries_off + h->servers * h->entry_stride);
 }
@@ -121,31 +125,41 @@ flip(const struct hostile_plan *p, const struct mkfile *f,
 	paper_put(paper, &was, 1, off);
 }
 
-void
-family_flipped(const struct hostile_plan *p)
+static void
+flips(const struct hostile_plan *p, const struct mkfile *f, uint64_t from,
+    uint64_t to)
 {
 	static const uint8_t masks[] = { 0xff, 0x01, 0x80 };
+	const struct paper paper = paper_lay(f, p->path);
 	const uint32_t step = plan_of(p, 61, 1, 1);
 	const uint32_t patterns = plan_of(p, 1, 1, 3);
 	const uint32_t views = plan_of(p, 7, 101, 3);
-	struct mkfile f;
-	struct paper paper;
 	uint32_t n = 0;
+
+	for (uint64_t off = from; off < to; off += step)
+		for (uint32_t i = 0; i < patterns; i++, n++) {
+			/* RETIRED costs mc-shmdump a tenth of a second. */
+			const uint8_t mask = masks[(n + i) % 3];
+
+			flip(p, f, &paper, off, mask, n % views == 0);
+		}
+	close(paper.fd);
+}
+
+/* All of a file without a ring; of one that has it, that and its index. */
+void
+family_flipped(const struct hostile_plan *p)
+{
+	struct mkfile f;
 
 	hostile_small(&f);
 	/* The active section is the first. */
 	f.h->generation &= ~UINT64_C(1);
 	mkfile_seal(&f);
-	paper = paper_lay(&f, p->path);
-	for (uint64_t off = 0; off < paper.size; off += step)
-		for (uint32_t i = 0; i < patterns; i++, n++) {
-			/* RETIRED costs mc-shmdump a tenth of a second. */
-			const uint8_t mask = masks[(n + i) % 3];
-
-			flip(p, &f, &paper, off, mask,
-			    n % views == 0);
-		}
-	close(paper.fd);
+	flips(p, &f, 0, f.size);
+	mkfile_free(&f);
+	hostile_small_of(&f, KETAMA);
+	flips(p, &f, f.h->ring_off, f.h->section_off[0]);
 	mkfile_free(&f);
 }
 
@@ -159,6 +173,23 @@ lies(wide off, wide size, wide from, wide to)
 	return from <= off && off + size <= to;
 }
 
+/* Where there is no ring, nobody asks for its index. */
+static bool
+ring_sound(const struct mcshm_header *h)
+{
+	const wide cells = ((wide)1 << (h->ring_index_bits & 31)) + 1;
+
+	if (h->ring_points == 0)
+		return h->buckets > 0;
+	return h->ring_points <= 1 << 22 && h->ring_off % 8 == 0 &&
+	    lies(h->ring_off, (wide)8 * h->ring_points, h->header_size,
+		h->file_size) &&
+	    (h->ring_index_bits == 0 || (h->ring_index_bits <= 22 &&
+		h->ring_index_off % 4 == 0 &&
+		lies(h->ring_index_off, 4 * cells, h->header_size,
+		    h->file_size)));
+}
+
 /* Everything that h names lies where it may, each at its own size. */
 static bool
 geometry_sound(const struct mcshm_header *h)
@@ -167,7 +198,7 @@ geometry_sound(const struct mcshm_header *h)
 	const wide a = h->section_off[0], b = h->section_off[1];
 
 	return n >= 1 && n <= MCSHM_MAX_SERVERS &&
-	    h->words == (h->servers + 63) / 64 && h->buckets >= 1 &&
+	    h->words == (h->servers + 63) / 64 && ring_sound(h) &&
 	    to <= MCSHM_MAX_FILE && sizeof *h <= h->header_size &&
 	    lies(h->roster_off, n * h->roster_stride, h->header_size, to) &&
 	    lies(h->buckets_off, (wide)2 * h->buckets, h->header_size, to) &&
@@ -283,7 +314,7 @@ fields_together(const struct hostile_plan *p, struct mkfile *f)
 				header_sum))
 				;
 			while (!hostile_value(&v, field_value(f, &field),
-				field.size, next_random(&r) % 32))
+				field.size, next_random(&r) % 40))
 				;
 			hostile_set(f, &field, v);
 		}
@@ -305,6 +336,13 @@ family_fields(const struct hostile_plan *p)
 	fields_of(p, &f, "modula");
 	fields_together(p, &f);
 	mkfile_free(&f);
+	hostile_small_of(&f, KETAMA);
+	fields_of(p, &f, "ketama");
+	fields_together(p, &f);
+	mkfile_free(&f);
+	hostile_small_of(&f, MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS);
+	fields_of(p, &f, "rendezvous");
+	mkfile_free(&f);
 	mkfile_make(&f, MAGLEV, NULL, 70);
 	fields_of(p, &f, "maglev");
 	mkfile_free(&f);
@@ -320,8 +358,7 @@ make_believable(struct mkfile *f)
 
 	h->roster_sum = mcshm_sum(f->p + h->roster_off,
 	    (size_t)h->servers * h->roster_stride, 0);
-	h->table_sum = mcshm_sum(f->p + h->buckets_off, 2 * (size_t)h->buckets,
-	    0);
+	h->table_sum = mkfile_table_sum(f);
 	for (unsigned i = 0; i < 2; i++) {
 		unsigned char *section = f->p + h->section_off[i];
 
@@ -331,7 +368,34 @@ make_believable(struct mkfile *f)
 	h->header_sum = mcshm_header_sum(h);
 }
 
-/* Every bucket has a server. */
+/* Points in their order, and cells that lead to where the hashes begin which
+ * their numbers are the first bits of. */
+static bool
+ring_in_order(const struct mkfile *f)
+{
+	const struct mcshm_header *h = f->h;
+	const struct mcshm_point *ring = (const void *)(f->p + h->ring_off);
+	const uint32_t *cell = (const void *)(f->p + h->ring_index_off);
+	const uint32_t cells = UINT32_C(1) << h->ring_index_bits;
+
+	for (uint32_t i = 0; i < h->ring_points; i++)
+		if (ring[i].slot >= h->servers ||
+		    (i > 0 && ring[i].point < ring[i - 1].point))
+			return false;
+	for (uint32_t c = 0; c <= cells; c++) {
+		const uint64_t from =
+		    (uint64_t)c << (32 - h->ring_index_bits);
+		uint32_t i = 0;
+
+		while (i < h->ring_points && ring[i].point < from)
+			i++;
+		if (cell[c] != i)
+			return false;
+	}
+	return true;
+}
+
+/* Every bucket has a server, every point, too. */
 static bool
 table_sound(const struct mkfile *f)
 {
@@ -340,7 +404,7 @@ table_sound(const struct mkfile *f)
 	for (uint32_t i = 0; i < f->h->buckets; i++)
 		if (bucket[i] >= f->h->servers)
 			return false;
-	return true;
+	return f->h->scheme != KETAMA || ring_in_order(f);
 }
 
 static void
@@ -376,6 +440,26 @@ words_in(const struct hostile_plan *p, struct mkfile *f, const char *what,
 	close(paper.fd);
 }
 
+/* Far more of the same; some of them. */
+static void
+words_of_ring(const struct hostile_plan *p, uint32_t scheme, const char *what)
+{
+	struct mkfile f;
+	const struct mcshm_header *h;
+
+	hostile_small_of(&f, scheme);
+	h = f.h;
+	words_in(p, &f, what, h->ring_off, 64);
+	words_in(p, &f, what, h->ring_off + 8 * (h->ring_points / 2), 16);
+	words_in(p, &f, what, h->ring_off + 8 * (h->ring_points - 1), 8);
+	if (h->ring_index_bits > 0) {
+		words_in(p, &f, "index", h->ring_index_off & ~UINT64_C(7), 64);
+		words_in(p, &f, "its end", (h->ring_index_off +
+		    (UINT64_C(4) << h->ring_index_bits)) & ~UINT64_C(7), 8);
+	}
+	mkfile_free(&f);
+}
+
 void
 family_words(const struct hostile_plan *p)
 {
@@ -398,6 +482,8 @@ family_words(const struct hostile_plan *p)
 		h->generation ^= 1;
 	}
 	mkfile_free(&f);
+	words_of_ring(p, KETAMA, "ring");
+	words_of_ring(p, MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS, "records");
 }
 
 /* Versions ----------------------------------------------------------------- */

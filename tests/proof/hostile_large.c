@@ -100,8 +100,10 @@ family_large(const struct hostile_plan *p)
 	hole(p, &f, size, UINT64_C(1) << 63, MCSHM_EDAMAGED);
 	mkfile_free(&f);
 	most_servers(p, MCSHM_SCHEME_LIBMEMCACHED_MODULA);
-	if (p->depth != DEPTH_REDUCED)
-		most_servers(p, MCSHM_SCHEME_MAGLEV);
+	if (p->depth == DEPTH_REDUCED)
+		return;
+	most_servers(p, MCSHM_SCHEME_MAGLEV);
+	most_servers(p, MCSHM_SCHEME_LIBMEMCACHED_KETAMA);
 }
 
 /* Where the largest file ends ---------------------------------------------- */

@@ -24,13 +24,14 @@
 #include "hostile.h"
 
 #define READERS 3u
-#define FILES 2u
+#define FILES 4u
 #define UNREADABLE 3			/* mc-shmdump's exit code */
 
 struct vandal {
 	struct mkfile f[FILES];
 	unsigned char *map[FILES];
-	char path[FILES][200];		/* where the other one waits */
+	char path[FILES][200];		/* where the others wait; the first is
+					 * at the pool's */
 	uint64_t r;
 };
 
@@ -53,7 +54,7 @@ odd(struct vandal *v, uint64_t was)
 	case 1:
 		return next(v) >> next(v) % 64;
 	default:
-		while (!hostile_value(&value, was, 8, next(v) % 32))
+		while (!hostile_value(&value, was, 8, next(v) % 40))
 			;
 		return value;
 	}
@@ -147,25 +148,31 @@ mend(struct vandal *v, unsigned i)
 }
 
 static void
-swap_names(const struct vandal *v, const char *path)
+swap_names(struct vandal *v, const char *path)
 {
-	(void)renameat2(AT_FDCWD, path, AT_FDCWD, v->path[0], RENAME_EXCHANGE);
+	(void)renameat2(AT_FDCWD, path, AT_FDCWD,
+	    v->path[1 + next(v) % (FILES - 1)], RENAME_EXCHANGE);
 }
 
 static void
 vandal_init(struct vandal *v, const struct hostile_plan *p)
 {
+	static const struct {
+		uint32_t scheme, servers;
+	} kinds[FILES] = { { MCSHM_SCHEME_MAGLEV, 5 },
+		{ MCSHM_SCHEME_LIBMEMCACHED_MODULA, 130 },
+		{ MCSHM_SCHEME_LIBMEMCACHED_KETAMA, 20 },
+		{ MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS_BYTES, 9 } };
+
 	v->r = UINT64_C(0x9e3779b97f4a7c15);
 	for (unsigned i = 0; i < FILES; i++) {
-		const char *path = i == 0 ? p->path : v->path[0];
-
 		snprintf(v->path[i], sizeof v->path[i], "%s/other%u.mcshm",
 		    p->dir, i);
-		mkfile_make(&v->f[i], i == 0 ? MCSHM_SCHEME_MAGLEV :
-		    MCSHM_SCHEME_LIBMEMCACHED_MODULA, NULL, i == 0 ? 5 : 130);
+		mkfile_make(&v->f[i], kinds[i].scheme, NULL,
+		    kinds[i].servers);
 		/* Whole is what is mended, and mended often. */
 		mkfile_set(&v->f[i], 1, MCSHM_DOWN, MCSHM_READY);
-		mkfile_create(&v->f[i], path);
+		mkfile_create(&v->f[i], i == 0 ? p->path : v->path[i]);
 		v->map[i] = v->f[i].map;
 	}
 }

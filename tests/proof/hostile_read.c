@@ -104,7 +104,7 @@ check_choice(int err, const struct mcshm_choice *c)
 	    err == MCSHM_ENOENT, "pick says %d", err);
 	must(c->slot < MCSHM_MAX_SERVERS && c->home < MCSHM_MAX_SERVERS,
 	    "pick gives slot %u, home %u", c->slot, c->home);
-	must(c->tries <= SCHEME_TRIES + 1, "pick took %u tries", c->tries);
+	must(c->tries <= MCSHM_MAX_SERVERS, "pick took %u tries", c->tries);
 	must((c->flags & ~MCSHM_BLIND) == 0, "pick has flags %x", c->flags);
 }
 

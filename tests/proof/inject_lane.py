@@ -32,7 +32,7 @@ FAST = {"interval": "50ms", "fast_interval": "30ms", "down_interval": "50ms",
         # A machine that is too busy to answer in time is nobody's fault here.
         "min_down_time": "0ms", "hold_after": "10m", "rehash_after": "20m",
         "fall_ratio": "64/64"}
-CHECKER = {"heartbeat": "100ms", "stale_after": "1s"}
+CHECKER = {"heartbeat": "100ms", "stale_after": "1s", "reports": "no"}
 
 
 class Header:

@@ -126,7 +126,7 @@ MUTANTS = [
      re.compile(r"(&cache->generation, g,\n\t    )memory_order_release"),
      r"\1memory_order_relaxed", RC11),
     ("the release order of the cache's native generation [Q]", PICK,
-     re.compile(r"(&cache->native, native \? g : 0,\n\t    )"
+     re.compile(r"(&cache->native, is_native\(p\) \? g : 0,\n\t    )"
                 r"memory_order_release"), r"\1memory_order_relaxed", RC11),
     ("the acquire order by which the cache is found", PICK,
      "atomic_load_explicit(generation, memory_order_acquire)",
@@ -156,8 +156,8 @@ MUTANTS = [
      "g != cached(&cache->native) || g == 0 ||",
      "g != cached(&cache->native) ||", Unit("reader", "test_later")),
     ("g != 0, in a fast pick by other schemes", PICK,
-     "g == cached(&cache->generation) && g != 0",
-     "g == cached(&cache->generation)", Unit("reader", "test_later")),
+     "g != cached(&cache->generation) || g == 0))",
+     "g != cached(&cache->generation)))", Unit("reader", "test_later")),
     ("g != 0, for a server", SNAPSHOT,
      re.compile(r"(\nserver_at\(.*?)\t\tif \(g == 0\)\n\t\t\tcontinue;\n",
                 re.S), r"\1", RC11),

@@ -219,7 +219,10 @@ roster_of(const struct power *p, uint32_t path)
 	const struct mcshm_header h = power_header(power_newest(f, 0));
 	const size_t size = image_fixed_size(&h);
 	unsigned char *fixed = power_need(malloc(size));
-	struct publish_roster r = { .scheme = h.scheme, .hash = h.hash,
+	struct publish_roster r = {
+		.set = { h.scheme, h.hash, h.points_hash, h.hash_flags,
+		    h.hash_tag },
+		.dead = h.dead, .failover_ttl = h.failover_ttl,
 		.stale_after = h.stale_after };
 
 	for (uint32_t i = 0; i < size / POWER_PAGE; i++)
@@ -461,8 +464,10 @@ static void
 check_unmade(struct power *p)
 {
 	struct publish_roster r = { .pool = "web",
-		.scheme = MCSHM_SCHEME_LIBMEMCACHED_MODULA,
-		.hash = MCSHM_HASH_ONE_AT_A_TIME, .stale_after = SECOND };
+		.set = { .scheme = MCSHM_SCHEME_LIBMEMCACHED_MODULA,
+		    .hash = MCSHM_HASH_ONE_AT_A_TIME,
+		    .points_hash = MCSHM_HASH_ONE_AT_A_TIME },
+		.stale_after = SECOND };
 	const struct server s = { .weight = 1, .address = {
 		.kind = MCSHM_KIND_IPV4, .port = 11211, .host = "10.1.0.1" } };
 	struct publish *publish;

@@ -38,7 +38,7 @@ static const struct scene scenes[] = {
 	  "abcdefgh", "abcdefgh", DEED_PUBLISH },
 	{ "exchange, larger", MCSHM_SCHEME_LIBMEMCACHED_MODULA,
 	  "abc", "fcadbe", DEED_EXCHANGE },
-	{ "exchange, smaller", MCSHM_SCHEME_LIBMEMCACHED_MODULA,
+	{ "exchange, smaller", MCSHM_SCHEME_LIBMEMCACHED_KETAMA,
 	  "abcdefg", "gb", DEED_EXCHANGE },
 	{ "removed and made anew", MCSHM_SCHEME_LIBMEMCACHED_MODULA,
 	  "abc", "abc", DEED_REMOVED },

@@ -43,10 +43,12 @@ admin_of(char letter)
 struct publish_roster
 scene_roster(const struct scene *s, enum stage stage)
 {
-	struct publish_roster r = { .pool = "web", .scheme = s->scheme,
-		.hash = scheme_default_hash(s->scheme),
+	struct publish_roster r = { .pool = "web",
+		.set.scheme = s->scheme,
+		.set.hash = scheme_default_hash(s->scheme),
 		.stale_after = 30 * SECOND };
 
+	r.set.points_hash = scheme_default_points_hash(s->scheme, r.set.hash);
 	for (const char *l = scene_letters(s, stage); *l != 0; l++) {
 		struct server one = { .admin = admin_of(*l),
 			.weight = 1 + (uint32_t)(*l - 'a') % 3 };
@@ -160,24 +162,23 @@ expect_state(struct mcshm_state *v, const struct publish_entry *e)
 	v->probes = e->verdict.probes;
 	v->failures = e->failures;
 	v->rtt_us = e->rtt_us;
+	v->down_since = e->verdict.down_since;
+	v->back_since = e->verdict.back_since;
 }
 
 /* A file's content in private memory, to pick from by the pure schemes. */
 static unsigned char *
 image(struct mcshm_header *h, const struct publish_roster *r)
 {
-	struct scheme_server *server = calloc(r->servers.n, sizeof *server);
-	void *scratch = malloc(scheme_scratch(r->scheme, r->servers.n));
-	unsigned char *p;
+	unsigned char *fixed, *p;
 
-	if (!image_layout(h, r->servers.n, r->scheme, 4096))
+	if (image_fixed(&fixed, h, r, 4096) != 0)
 		_exit(4);
 	p = calloc(1, h->file_size);
-	if (server == NULL || scratch == NULL || p == NULL)
+	if (p == NULL)
 		_exit(4);
-	image_fixed(p, h, r, server, scratch);
-	free(server);
-	free(scratch);
+	memcpy(p, fixed, image_fixed_size(h));
+	free(fixed);
 	return p;
 }
 
@@ -199,10 +200,10 @@ expect_choices(struct seen *e, const struct scene *s, enum stage stage)
 	for (unsigned i = 0; i < SCENE_KEYS; i++) {
 		char key[SCENE_KEY_LEN];
 		const size_t len = scene_key(key, i);
+		const struct scheme_key k = scheme_key(&r.set, key, len);
 		struct scheme_choice c;
 
-		e->err[i] = scheme_pick(&place,
-		    scheme_key(r.hash, key, len), &c);
+		e->err[i] = scheme_pick(&place, &k, &c);
 		e->choice[i].slot = c.slot;
 		e->choice[i].home = c.home;
 		e->choice[i].tries = c.tries;
@@ -305,11 +306,12 @@ scene_writer(const struct child *c, void *arg)
 static bool
 same_entry(const struct publish_entry *a, const struct publish_entry *b)
 {
+	const struct scheme_size none = { 1, 0, 0, 0 };
 	struct mcshm_header h;
 	unsigned char *p;
 	bool same;
 
-	if (!image_layout(&h, 1, MCSHM_SCHEME_LIBMEMCACHED_MODULA, 4096))
+	if (!image_layout(&h, 1, &none, 4096))
 		_exit(4);
 	p = calloc(2, h.section_size);
 	if (p == NULL)

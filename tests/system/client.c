@@ -17,6 +17,12 @@
  *	status		mcshm_snapshot() of the file
  *	wait MS		mcshm_wait() from the last generation seen
  *	refresh		mcshm_refresh()
+ *	candidates N KEY	mcshm_candidates()
+ *	fail KEY	pick, and mcshm_failed() of that choice
+ *	ctl OPTION VALUE	mcshm_ctl()
+ *	get KEY		mcshm_run() of a get, a set, an incr, on the real
+ *	set KEY VALUE	server over a new connection: who was tried, and how it
+ *	incr KEY	ended
  *	self		memory, descriptors and mappings of this process
  *	quit		(or the end of stdin)
  */
@@ -367,6 +373,143 @@ do_refresh(struct session *s, const char *argument)
 	printf("{\"refresh\":%d}\n", mcshm_refresh(s->m));
 }
 
+/* What it finds out by itself --------------------------------------------- */
+
+static void
+print_choice(const struct mcshm_choice *c)
+{
+	printf("{\"home\":%d,\"slot\":%d,\"tries\":%" PRIu32 ",\"flags\":%"
+	    PRIu32 ",\"ttl\":%" PRIu32 "}", (int)c->home, (int)c->slot,
+	    c->tries, c->flags, c->failover_ttl);
+}
+
+static void
+do_candidates(struct session *s, const char *argument)
+{
+	struct mcshm_choice c[64];
+	char *key;
+	const unsigned long k = strtoul(argument, &key, 10);
+	const int n = mcshm_candidates(s->m, key + 1, strlen(key + 1), c,
+	    k < 64 ? k : 64);
+
+	printf("{\"n\":%d,\"candidates\":[", n);
+	for (int i = 0; i < n; i++) {
+		printf("%s", i > 0 ? "," : "");
+		print_choice(&c[i]);
+	}
+	printf("]}\n");
+}
+
+static void
+do_fail(struct session *s, const char *key)
+{
+	struct mcshm_choice c;
+	const int err = pick(s->m, key, &c);
+
+	printf("{\"err\":%d,\"failed\":%d,\"slot\":%d}\n", err,
+	    err == 0 ? mcshm_failed(s->m, &c) : 0, (int)c.slot);
+}
+
+static void
+do_ctl(struct session *s, const char *argument)
+{
+	char *value;
+	const int option = (int)strtol(argument, &value, 10);
+
+	printf("{\"ctl\":%d}\n", mcshm_ctl(s->m, option,
+	    strtoull(value, NULL, 10)));
+}
+
+/* One command to a server, and the servers that were tried for it. */
+struct op {
+	char text[512], answer[512];
+	int tried[16];
+	unsigned n;
+};
+
+static int
+talk(struct op *op, int fd)
+{
+	const size_t len = strlen(op->text);
+	ssize_t n;
+
+	if (send(fd, op->text, len, MSG_NOSIGNAL) != (ssize_t)len)
+		return MCSHM_TRY_FAILED;
+	n = recv(fd, op->answer, sizeof op->answer - 1, 0);
+	if (n <= 0)
+		return MCSHM_TRY_FAILED;
+	op->answer[n] = '\0';
+	return strncmp(op->answer, "END", 3) == 0 ? 0 : 1;
+}
+
+static int
+try_op(void *arg, const struct mcshm_choice *c, const struct mcshm_server *sv,
+    uint64_t timeout_ns)
+{
+	const uint64_t ns = timeout_ns < 250000000 ? timeout_ns : 250000000;
+	const struct timeval t = { 0, (suseconds_t)(ns / 1000 + 1) };
+	struct op *op = arg;
+	const int fd = socket(sv->addr.ss_family, SOCK_STREAM, 0);
+	int err = MCSHM_TRY_UNSENT;
+
+	op->tried[op->n++ % 16] = (int)c->slot;
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
+	if (connect(fd, (const struct sockaddr *)&sv->addr, sv->addrlen) == 0)
+		err = talk(op, fd);
+	close(fd);
+	return err;
+}
+
+static void
+run_op(struct session *s, struct op *op, const char *key, unsigned flags)
+{
+	struct mcshm_choice c = { .slot = NOWHERE, .home = NOWHERE };
+	const int err = mcshm_run(s->m, key, strlen(key), flags, try_op, op,
+	    &c);
+
+	printf("{\"err\":%d,\"answer\":", err);
+	print_text(op->answer);
+	printf(",\"tried\":[");
+	for (unsigned i = 0; i < op->n && i < 16; i++)
+		printf("%s%d", i > 0 ? "," : "", op->tried[i]);
+	printf("],\"choice\":");
+	print_choice(&c);
+	printf("}\n");
+}
+
+static void
+do_get(struct session *s, const char *key)
+{
+	struct op op = { .n = 0 };
+
+	snprintf(op.text, sizeof op.text, "get %s\r\n", key);
+	run_op(s, &op, key, MCSHM_REPEATABLE);
+}
+
+static void
+do_set(struct session *s, const char *argument)
+{
+	const char *value = argument + strcspn(argument, " ");
+	struct op op = { .n = 0 };
+	char key[256];
+
+	snprintf(key, sizeof key, "%.*s", (int)(value - argument), argument);
+	value += *value == ' ';
+	snprintf(op.text, sizeof op.text, "set %s 0 0 %zu\r\n%s\r\n", key,
+	    strlen(value), value);
+	run_op(s, &op, key, MCSHM_REPEATABLE);
+}
+
+static void
+do_incr(struct session *s, const char *key)
+{
+	struct op op = { .n = 0 };
+
+	snprintf(op.text, sizeof op.text, "incr %s 1\r\n", key);
+	run_op(s, &op, key, 0);
+}
+
 /* What this process costs ------------------------------------------------- */
 
 static unsigned
@@ -428,7 +571,9 @@ obey(struct session *s, char *line)
 		{ "stop", do_stop }, { "servers", do_servers },
 		{ "states", do_states }, { "status", do_status },
 		{ "wait", do_wait }, { "refresh", do_refresh },
-		{ "self", do_self },
+		{ "self", do_self }, { "candidates", do_candidates },
+		{ "fail", do_fail }, { "ctl", do_ctl }, { "get", do_get },
+		{ "set", do_set }, { "incr", do_incr },
 	};
 	char *argument = line + strcspn(line, " ");
 

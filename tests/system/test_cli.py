@@ -116,13 +116,32 @@ x = 1
         assert told == {2, 3, 7, 9, 10, 11, 12, 13, 15, 16}
 
 
-@pytest.mark.parametrize("key", ["fresh_every = 10", "dead = miss",
-                                 "failover_ttl = 10s", "on_recovery = none"])
+@pytest.mark.parametrize("key", ["fresh_every = 10", "fail_open_max = 10s",
+                                 "on_recovery = none"])
 def test_keys_of_later_versions_are_refused(house, key):
     path = write(house, f"[defaults]\n{key}\n[pool a]\nserver = 127.0.0.1:1\n")
     done = run(house, "-t", "-c", path)
     assert done.returncode == 78
     assert done.stderr.startswith(f"{path}:2: ")
+
+
+ODD = {"scheme": "libmemcached-virtual-bucket", "buckets": "0 1 0",
+       "server": ["a 127.0.0.1:1 state=maint", "b 127.0.0.1:2 state=maint"]}
+
+
+def test_a_warning_is_no_error(house):
+    """On standard error with -t, which says ok all the same; in the log of a
+    daemon that reloads."""
+    checker = house.checker({"web": ["a 127.0.0.1:1 state=maint"]})
+    checker.pools = {"web": ODD}
+    checker.reload()
+    checker.wait_logged(r" warning \S+: warning: pool web: ")
+    assert not checker.logged(r" error \S+: ")
+    done = run(house, "-t", "-c", checker.ini)
+    assert done.returncode == 0
+    assert done.stdout == f"{checker.ini}: ok, 1 pool, 2 servers\n"
+    assert done.stderr.count("\n") == 1
+    assert ": warning: pool web: of its 3 buckets" in done.stderr
 
 
 @pytest.mark.parametrize("make", [

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from .harness import wait_until
+from .harness import files, wait_until
 
 
 def begin(house, **more):
@@ -180,7 +180,7 @@ def test_two_daemons_that_start_together(house):
         if turn:        # at first nobody may have written his pid yet
             assert f"pid {winner.pid}" in said[0]
         winner.wait_verdicts("UP")
-        assert sorted(p.name for p in directory.iterdir()) == ["web.mcshm"]
+        assert files(directory) == ["web.mcshm"]
         assert winner.stop() == 0
         winner.expected_code = 0
         if turn == 1:
@@ -202,14 +202,13 @@ def test_all_pools_or_none(house):
     late.expected_code = 69
     assert late.logged(rf"another daemon \(pid {holder.pid}\) has "
                        rf"{holder.path('b')}")
-    assert [p.name for p in directory.iterdir()] == ["b.mcshm"]
+    assert files(directory) == ["b.mcshm"]
     assert holder.inode("b") == inode
     assert late.told("READY") == []
     # What was there before us stays, too.
     assert holder.stop() == 0
     late.start()
-    assert sorted(p.name for p in directory.iterdir()) == \
-        ["a.mcshm", "b.mcshm", "c.mcshm"]
+    assert files(directory) == ["a.mcshm", "b.mcshm", "c.mcshm"]
     assert late.inode("b") == inode
 
 
@@ -222,8 +221,7 @@ def test_a_reload_does_not_take_what_another_daemon_has(house):
     two.pools["c"] = two.pools["a"] = fake.lines()
     two.reload()
     assert two.logged(rf"another daemon \(pid {one.pid}\) has")
-    assert sorted(p.name for p in directory.iterdir()) == \
-        ["a.mcshm", "b.mcshm"]
+    assert files(directory) == ["a.mcshm", "b.mcshm"]
     assert any("refused" in s for s in two.told("STATUS"))
     one.wait_verdicts("UP", "a")
     two.wait_verdicts("UP", "b")

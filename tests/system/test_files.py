@@ -4,11 +4,7 @@ import shutil
 
 import pytest
 
-from .harness import wait_until
-
-
-def names(directory):
-    return sorted(p.name for p in directory.iterdir())
+from .harness import files as names, wait_until
 
 
 def test_no_room_at_the_start(house):

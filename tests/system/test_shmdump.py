@@ -321,11 +321,12 @@ def test_keys(house, pool):
 def test_keys_in_words(pool):
     pool.obey("set 0 3 0", "set 1 2 0", "publish")
     text = pool.dump(*[f"-kkey{i}" for i in range(40)], code=1)
-    assert len(text.splitlines()) == 40
-    assert re.search(r"^key\d+  home cache01 DOWN -> .*cache0[34] UP"
+    scheme, *lines = text.splitlines()
+    assert scheme.split()[1] == "hash=xxh3" and len(lines) == 40
+    assert re.search(r"^key\d+  xxh3 [0-9a-f]{16}  home cache01 DOWN -> .*cache0[34] UP"
                      r"  \(\d rehash(es)?\)$", text, re.M)
     assert re.search(r"home cache02 HELD: a miss, store nowhere$", text, re.M)
-    assert re.search(r"^key\d+  home cache04 UP$", text, re.M)
+    assert re.search(r"^key\d+  xxh3 \S+  home cache04 UP$", text, re.M)
 
 
 def test_keys_are_bytes(house, pool):
@@ -336,7 +337,7 @@ def test_keys_are_bytes(house, pool):
     assert keys == ["a\\xffb", "grün", "last"]
     done = subprocess.run([SHMDUMP, "-k", b"a\xff\033b", pool.path],
                           capture_output=True, timeout=20)
-    assert done.stdout.startswith(b"a\\xff\\x1bb  home ")
+    assert b"\na\\xff\\x1bb  xxh3 " in done.stdout
     done = subprocess.run([SHMDUMP, "-j", "-K", "-", pool.path],
                           input=b"unix\ndos\r\n\r\na\rb\r\nlast\r",
                           capture_output=True, timeout=20)

@@ -18,8 +18,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "scheme.h"
-
 #define PAGE 4096u
 
 static void
@@ -57,8 +55,32 @@ mkfile_boottime(void)
 
 /* Geometry ---------------------------------------------------------------- */
 
+/* Behind the roster: buckets, and a ring and its index where there are such.
+ * Returns where they end. */
+static uint64_t
+geometry_tables(struct mcshm_header *h, const struct scheme_size *size)
+{
+	uint64_t end = h->roster_off + (uint64_t)h->servers * h->roster_stride;
+
+	h->buckets = size->buckets;
+	h->buckets_off = end;
+	end += 2 * (uint64_t)h->buckets;
+	h->ring_points = size->points;
+	h->ring_index_bits = size->index_bits;
+	if (h->ring_points > 0) {
+		h->ring_off = (end + 63) / 64 * 64;
+		end = h->ring_off + 8 * (uint64_t)h->ring_points;
+	}
+	if (h->ring_index_bits > 0) {
+		h->ring_index_off = end;
+		end += 4 * ((UINT64_C(1) << h->ring_index_bits) + 1);
+	}
+	return end;
+}
+
 static struct mcshm_header
-geometry(uint32_t scheme, uint32_t n)
+geometry(const struct scheme_setting *set, uint32_t n,
+    const struct scheme_size *size)
 {
 	struct mcshm_header h = { .magic = MCSHM_MAGIC_BYTES };
 
@@ -66,22 +88,22 @@ geometry(uint32_t scheme, uint32_t n)
 	h.version = MCSHM_FORMAT_VERSION;
 	h.header_size = PAGE;
 	h.page_size = PAGE;
-	h.scheme = scheme;
-	h.hash = scheme_default_hash(scheme);
-	h.points_hash = h.hash;
+	h.scheme = set->scheme;
+	h.hash = set->hash;
+	h.points_hash = set->points_hash;
+	h.hash_flags = set->hash_flags;
+	h.hash_tag = set->hash_tag;
 	h.servers = n;
 	h.words = (n + 63) / 64;
-	h.buckets = scheme_buckets(scheme, n);
 	h.roster_off = PAGE;
 	h.roster_stride = sizeof(struct mcshm_roster);
-	h.buckets_off = h.roster_off + (uint64_t)n * h.roster_stride;
 	h.bitmap_off = sizeof(struct mcshm_section);
 	h.spare_off = h.bitmap_off + MCSHM_BITMAPS * h.words * 8;
 	h.entries_off = h.spare_off + MCSHM_SECTION_SPARE * 8;
 	h.entry_stride = sizeof(struct mcshm_entry);
 	h.section_size = whole_pages(
 	    h.entries_off + (uint64_t)n * h.entry_stride);
-	h.section_off[0] = whole_pages(h.buckets_off + 2 * (uint64_t)h.buckets);
+	h.section_off[0] = whole_pages(geometry_tables(&h, size));
 	h.section_off[1] = h.section_off[0] + h.section_size;
 	h.file_size = h.section_off[1] + h.section_size;
 	h.stale_after = UINT64_C(30000000000);
@@ -103,26 +125,96 @@ mkfile_entry(const struct mkfile *f, uint32_t slot)
 	    (size_t)slot * sizeof(struct mcshm_entry));
 }
 
+struct scheme_place
+mkfile_place(const struct mkfile *f)
+{
+	const struct mcshm_header *h = f->h;
+
+	return (struct scheme_place){
+		.base = f->p, .mask = UINT64_MAX,
+		.buckets_off = h->buckets_off,
+		.bits_off = h->section_off[0] + h->bitmap_off,
+		.roster_off = h->roster_off,
+		.ring_off = h->ring_off, .ring_index_off = h->ring_index_off,
+		.set = { h->scheme, h->hash, h->points_hash, h->hash_flags,
+		    h->hash_tag },
+		.servers = h->servers, .words = h->words,
+		.buckets = h->buckets, .ring_points = h->ring_points,
+		.ring_index_bits = h->ring_index_bits,
+		.roster_stride = h->roster_stride,
+	};
+}
+
 /* Content ----------------------------------------------------------------- */
 
+/* What the roster is made from, and what of it a scheme looks at. */
+struct draft {
+	struct mkfile_server *v;
+	char (*host)[32], (*ident)[272];
+	struct scheme_server *server;
+	struct scheme_plan plan;
+	struct scheme_size size;
+};
+
+/* v, or NULL: the usual ones. */
 static void
-set_server(struct mkfile *f, uint32_t slot, const struct mkfile_server *s)
+draft_servers(struct draft *d, const struct mkfile_server *v, uint32_t n)
 {
+	for (uint32_t i = 0; i < n; i++) {
+		const struct mkfile_server plain = { "", d->host[i],
+			MCSHM_KIND_IPV4, 11211, 1 };
+
+		snprintf(d->host[i], sizeof d->host[i], "10.9.%u.%u", i / 250,
+		    i % 250 + 1);
+		d->v[i] = v != NULL ? v[i] : plain;
+	}
+}
+
+static void
+draft_init(struct draft *d, const struct scheme_setting *set,
+    const struct mkfile_server *v, uint32_t n)
+{
+	d->v = zeros(n * sizeof *d->v);
+	d->host = zeros(n * sizeof *d->host);
+	d->ident = zeros(n * sizeof *d->ident);
+	d->server = zeros(n * sizeof *d->server);
+	draft_servers(d, v, n);
+	for (uint32_t i = 0; i < n; i++) {
+		const struct scheme_where where = { d->v[i].name, d->v[i].host,
+			d->v[i].kind, d->v[i].port };
+		const int len = scheme_ident(set->scheme, &where, d->ident[i]);
+
+		must(len >= 0, "scheme_ident");
+		d->server[i] = (struct scheme_server){ d->ident[i],
+			(size_t)len, d->v[i].weight };
+	}
+	d->plan = (struct scheme_plan){ .set = *set, .server = d->server,
+		.n = n };
+	must(scheme_measure(&d->plan, &d->size), "scheme_measure");
+}
+
+static void
+draft_free(struct draft *d)
+{
+	free(d->v);
+	free(d->host);
+	free(d->ident);
+	free(d->server);
+}
+
+static void
+set_server(struct mkfile *f, uint32_t slot, const struct draft *d)
+{
+	const struct mkfile_server *s = &d->v[slot];
 	struct mcshm_roster *r = mkfile_roster(f, slot);
 	struct mcshm_entry *e = mkfile_entry(f, slot);
-	char address[300];
 
 	r->weight = s->weight;
 	r->port = s->port;
 	r->kind = s->kind;
 	snprintf(r->name, sizeof r->name, "%s", s->name);
 	snprintf(r->host, sizeof r->host, "%s", s->host);
-	snprintf(address, sizeof address,
-	    s->kind == MCSHM_KIND_UNIX ? "%s" :
-	    s->kind == MCSHM_KIND_IPV6 ? "[%s]:%u" : "%s:%u",
-	    s->host, s->port);
-	must(scheme_ident(f->h->scheme, s->name, address, r->ident) >= 0,
-	    "scheme_ident");
+	memcpy(r->ident, d->ident[slot], sizeof r->ident);
 	r->ident_hash = scheme_text_hash(r->ident, strlen(r->ident));
 	e->address[0].kind = (uint16_t)s->kind;
 	e->address[0].port = (uint16_t)s->port;
@@ -134,36 +226,24 @@ set_server(struct mkfile *f, uint32_t slot, const struct mkfile_server *s)
 }
 
 static void
-place(struct mkfile *f)
+place(struct mkfile *f, const struct draft *d)
 {
-	const uint32_t n = f->h->servers;
-	struct scheme_server *v = zeros(n * sizeof *v);
-	void *scratch = zeros(scheme_scratch(f->h->scheme, n) + 1);
+	const struct scheme_tables tables = {
+		.bucket = (void *)(f->p + f->h->buckets_off),
+		.ring = (void *)(f->p + f->h->ring_off),
+		.index = (void *)(f->p + f->h->ring_index_off),
+		.scratch = zeros(d->size.scratch + 1),
+	};
 
-	for (uint32_t i = 0; i < n; i++) {
-		const struct mcshm_roster *r = mkfile_roster(f, i);
-
-		v[i] = (struct scheme_server){ r->ident, strlen(r->ident),
-			r->weight };
-	}
-	scheme_build(f->h->scheme, v, n, (void *)(f->p + f->h->buckets_off),
-	    scratch);
-	free(scratch);
-	free(v);
+	scheme_build(&d->plan, &d->size, &tables);
+	free(tables.scratch);
 }
 
-void
-mkfile_make(struct mkfile *f, uint32_t scheme, const struct mkfile_server *v,
-    uint32_t n)
+static void
+set_ids(struct mkfile *f)
 {
-	const struct mcshm_header h = geometry(scheme, n);
 	uint64_t random[4];
-	char host[32];
 
-	*f = (struct mkfile){ .fd = -1, .size = h.file_size };
-	f->p = zeros(f->size);
-	f->h = (struct mcshm_header *)f->p;
-	*f->h = h;
 	must(getrandom(random, sizeof random, 0) == sizeof random, "random");
 	f->h->file_id[0] = random[0];
 	f->h->file_id[1] = random[1];
@@ -172,16 +252,43 @@ mkfile_make(struct mkfile *f, uint32_t scheme, const struct mkfile_server *v,
 	f->h->heartbeat = mkfile_boottime();
 	f->h->pid = (uint64_t)getpid();
 	mcshm_boot_id(f->h->boot_id);
-	for (uint32_t i = 0; i < n; i++) {
-		const struct mkfile_server plain = { "", host, MCSHM_KIND_IPV4,
-			11211, 1 };
+}
 
-		snprintf(host, sizeof host, "10.9.%u.%u", i / 250, i % 250 + 1);
-		set_server(f, i, v != NULL ? &v[i] : &plain);
-	}
+void
+mkfile_make_as(struct mkfile *f, const struct scheme_setting *set,
+    const struct mkfile_server *v, uint32_t n)
+{
+	struct scheme_setting own = *set;
+	struct mcshm_header h;
+	struct draft d;
+
+	if (own.hash == 0)
+		own.hash = scheme_default_hash(own.scheme);
+	if (own.points_hash == 0)
+		own.points_hash = scheme_default_points_hash(own.scheme,
+		    own.hash);
+	draft_init(&d, &own, v, n);
+	h = geometry(&own, n, &d.size);
+	*f = (struct mkfile){ .fd = -1, .size = h.file_size };
+	f->p = zeros(f->size);
+	f->h = (struct mcshm_header *)f->p;
+	*f->h = h;
+	set_ids(f);
+	for (uint32_t i = 0; i < n; i++)
+		set_server(f, i, &d);
 	mkfile_set_all(f, MCSHM_UP, MCSHM_READY);
-	place(f);
+	place(f, &d);
+	draft_free(&d);
 	mkfile_seal(f);
+}
+
+void
+mkfile_make(struct mkfile *f, uint32_t scheme, const struct mkfile_server *v,
+    uint32_t n)
+{
+	const struct scheme_setting set = { .scheme = scheme };
+
+	mkfile_make_as(f, &set, v, n);
 }
 
 void
@@ -256,6 +363,22 @@ finish_section(struct mkfile *f, uint64_t generation)
 	s->sum = mcshm_section_sum(p, f->h, f->h->file_id);
 }
 
+uint64_t
+mkfile_table_sum(const struct mkfile *f)
+{
+	const struct mcshm_header *h = f->h;
+	uint64_t sum = mcshm_sum(f->p + h->buckets_off,
+	    2 * (size_t)h->buckets, 0);
+
+	if (h->ring_points == 0)
+		return sum;
+	sum = mcshm_sum(f->p + h->ring_off, 8 * (size_t)h->ring_points, sum);
+	if (h->ring_index_bits == 0)
+		return sum;
+	return mcshm_sum(f->p + h->ring_index_off,
+	    4 * (((size_t)1 << h->ring_index_bits) + 1), sum);
+}
+
 void
 mkfile_seal(struct mkfile *f)
 {
@@ -265,8 +388,7 @@ mkfile_seal(struct mkfile *f)
 		return;
 	h->roster_sum = mcshm_sum(f->p + h->roster_off,
 	    (size_t)h->servers * h->roster_stride, 0);
-	h->table_sum = mcshm_sum(f->p + h->buckets_off,
-	    2 * (size_t)h->buckets, 0);
+	h->table_sum = mkfile_table_sum(f);
 	h->header_sum = mcshm_header_sum(h);
 	finish_section(f, h->generation & ~MCSHM_RETIRED);
 	memcpy(f->p + h->section_off[1], f->p + h->section_off[0],

@@ -22,6 +22,7 @@
 
 #include "mcshm.h"
 #include "mcshm_format.h"
+#include "scheme.h"
 
 struct mkfile_server {
 	const char *name;		/* or "" */
@@ -47,18 +48,25 @@ struct mkfile {
  * addresses resolved where the host is one, heartbeat now, of this boot. */
 void mkfile_make(struct mkfile *f, uint32_t scheme,
     const struct mkfile_server *v, uint32_t n);
+/* The same with hashes and all; set->hash 0: the scheme's own. */
+void mkfile_make_as(struct mkfile *f, const struct scheme_setting *set,
+    const struct mkfile_server *v, uint32_t n);
 /* Another one with the same content, not on disk; no new ids. */
 void mkfile_copy(struct mkfile *f, const struct mkfile *from);
 void mkfile_free(struct mkfile *f);
 
 struct mcshm_roster *mkfile_roster(const struct mkfile *f, uint32_t slot);
 struct mcshm_entry *mkfile_entry(const struct mkfile *f, uint32_t slot);
+/* The placement and the verdicts as they are in memory. */
+struct scheme_place mkfile_place(const struct mkfile *f);
 /* enum mcshm_verdict and mcshm_admin; for the next seal. */
 void mkfile_set(struct mkfile *f, uint32_t slot, uint32_t verdict,
     uint32_t admin);
 void mkfile_set_all(struct mkfile *f, uint32_t verdict, uint32_t admin);
 /* Both sections and all sums, in memory. */
 void mkfile_seal(struct mkfile *f);
+/* Of buckets, ring and index, where the header says that they are. */
+uint64_t mkfile_table_sum(const struct mkfile *f);
 
 /* Seal it and give it this name, which may be taken; then it is mapped, and
  * locked as a daemon locks it. */

@@ -246,7 +246,7 @@ test_pairs(void **state)
 		}
 	}
 	closedir(d);
-	assert_true(good >= 7 && bad >= 10);
+	assert_true(good >= 11 && bad >= 14);
 	assert_int_equal(answers, good + bad);
 }
 
@@ -518,7 +518,7 @@ test_largest_pool(void **state)
 
 	(void)state;
 	assert_int_equal(o.errors, 0);
-	assert_int_equal(lines(o.text), MCSHM_MAX_SERVERS + 5 + 17);
+	assert_int_equal(lines(o.text), MCSHM_MAX_SERVERS + 6 + 19);
 	free(text);
 	free(o.text);
 
@@ -582,6 +582,15 @@ test_example_shows_the_defaults(void **state)
 	free(off.text);
 }
 
+/* Those that the default scheme does not take are shown in a pool that is not
+ * switched on. */
+static bool
+is_of_some_scheme(const struct conf_key *k)
+{
+	return strcmp(k->name, "points_hash") == 0 ||
+	    strcmp(k->name, "buckets") == 0;
+}
+
 static void
 test_example_has_every_key(void **state)
 {
@@ -593,14 +602,17 @@ test_example_has_every_key(void **state)
 	for (i = 0; conf_key(&k, i); i++) {
 		char line[200];
 
-		snprintf(line, sizeof line, "\n#%s = %s%s", k.name,
+		snprintf(line, sizeof line, "\n#%s%s = %s%s",
+		    is_of_some_scheme(&k) ? "\t" : "", k.name,
 		    k.standard ? k.standard : "", k.standard ? "\n" : "");
 		print_message("%s", line + 1);
 		assert_non_null(strstr(text, line));
+		if (is_of_some_scheme(&k))
+			continue;
 		/* After a sentence. */
 		assert_true(strstr(text, line)[-1] != '\n');
 	}
-	assert_true(i >= 21);
+	assert_true(i >= 27);
 	free(text);
 }
 
@@ -623,6 +635,8 @@ test_manual_has_every_key(void **state)
 			strcpy(item, "\n.It Ic server = Oo Ar NAME Oc ");
 		if (strcmp(k.name, "include") == 0)
 			strcpy(item, "\n.It Ic include = Ar PATH\n");
+		if (strcmp(k.name, "buckets") == 0)
+			strcpy(item, "\n.It Ic buckets = Ar N ...\n");
 		print_message("%s: %s\n", k.name, k.range);
 		entry = strstr(text, item);
 		assert_non_null(entry);
@@ -639,29 +653,392 @@ test_manual_has_every_key(void **state)
 	free(text);
 }
 
+/* What the table of clients says can be written, each row in a pool of its own,
+ * with two servers where it has none. */
+static void
+expect_row(const char *keys, bool servers)
+{
+	char text[1000];
+	struct outcome o;
+
+	if (!*keys)
+		return;
+	snprintf(text, sizeof text, "[pool web]\n%s%s", keys, servers ? "" :
+	    "server = 10.0.0.1:11211\nserver = 10.0.0.2:11211\n");
+	o = load_text(text);
+	if (o.errors)
+		print_message("%s%s", text, o.text);
+	assert_int_equal(o.errors, 0);
+	free(o.text);
+}
+
+static void
+test_manual_rows(void **state)
+{
+	char *text = slurp(MANUAL), *line, row[600] = "";
+	char *rest = strstr(text, "\n.Ss Clients and their lines\n");
+	bool servers = false, all[MCSHM_SCHEMES] = { false };
+	unsigned rows = 0;
+
+	(void)state;
+	assert_non_null(rest);
+	for (rest++; (line = strsep(&rest, "\n")) &&
+	    strncmp(line, ".Sh ", 4) != 0;) {
+		char scheme[100] = "";
+
+		if (strncmp(line, ".Dl ", 4) != 0) {
+			rows += *row != '\0';
+			expect_row(row, servers);
+			*row = '\0';
+			servers = false;
+			continue;
+		}
+		line += 4;
+		servers = servers || strncmp(line, "server ", 7) == 0;
+		if (sscanf(line, "scheme = %99s", scheme) == 1)
+			all[scheme_by_name(scheme)] = true;
+		assert_true(strlen(row) + strlen(line) + 2 < sizeof row);
+		strcat(strcat(row, line), "\n");
+	}
+	assert_true(rows >= 30);
+	for (uint32_t i = 1; i < MCSHM_SCHEMES; i++)
+		assert_true(all[i] != (i == MCSHM_SCHEME_MAGLEV));
+	free(text);
+}
+
+/* A column of the table of texts is what each scheme makes of an address, if
+ * its name begins as the row does. */
+static void
+expect_texts(const char *row, char *column[3])
+{
+	static const struct scheme_where where[] = {
+		{ "", "10.0.0.7", MCSHM_KIND_IPV4, 11211 },
+		{ "", "fd00::7", MCSHM_KIND_IPV6, 80 },
+		{ "", "/m", MCSHM_KIND_UNIX, 0 } };
+	unsigned schemes = 0;
+
+	for (uint32_t i = 1; i < MCSHM_SCHEMES; i++) {
+		char ident[272];
+
+		if (strncmp(scheme_name(i), row, strlen(row)) != 0)
+			continue;
+		for (size_t j = 0; j < COUNT(where); j++) {
+			assert_true(scheme_ident(i, &where[j], ident) > 0);
+			assert_string_equal(column[j], ident);
+		}
+		schemes++;
+	}
+	assert_true(schemes > 0);
+}
+
+static void
+test_manual_texts(void **state)
+{
+	char *text = slurp(MANUAL), *line;
+	char *rest = strstr(text, "\n.Ss The text of a server\n");
+	unsigned rows = 0;
+
+	(void)state;
+	assert_non_null(rest);
+	for (rest++; (line = strsep(&rest, "\n")) &&
+	    strncmp(line, ".El", 3) != 0;) {
+		char row[40], column[3][40];
+
+		if (sscanf(line, ".It Cm %39s Ta %39s Ta %39s Ta %39s", row,
+		    column[0], column[1], column[2]) != 4)
+			continue;
+		expect_texts(row, (char *[]){ column[0], column[1],
+		    column[2] });
+		rows++;
+	}
+	assert_int_equal(rows, 6);
+	free(text);
+}
+
 /* The rows agree with themselves: a default is in its range, and the dump of a
- * pool has each key once. */
+ * pool has each key once.  Of two pools: keys of schemes that the default one
+ * has no use for are not in its dump. */
 static void
 test_table(void **state)
 {
-	struct outcome o = load_text(POOL);
+	struct outcome o[] = { load_text(POOL),
+		load_text(POOL "scheme = twemproxy-ketama\n") };
 	struct conf_key k;
 
 	(void)state;
-	assert_int_equal(o.errors, 0);
 	for (unsigned i = 0; conf_key(&k, i); i++) {
-		char line[200], *at;
+		char line[200], *at = NULL;
 
 		assert_true(k.checker != k.pool);
 		assert_true(!k.defaults || k.pool);
-		if (!k.standard)
-			continue;
-		snprintf(line, sizeof line, "\n%s = %s\n", k.name, k.standard);
-		at = strstr(o.text, line);
-		assert_non_null(at);
-		snprintf(line, sizeof line, "\n%s = ", k.name);
-		assert_null(strstr(at + 1, line));
+		for (size_t j = 0; j < COUNT(o) && k.standard; j++) {
+			assert_int_equal(o[j].errors, 0);
+			snprintf(line, sizeof line, "\n%s = %s\n", k.name,
+			    k.standard);
+			at = strstr(o[j].text, line);
+			snprintf(line, sizeof line, "\n%s = ", k.name);
+			if (at) {
+				assert_null(strstr(at + 1, line));
+				break;
+			}
+		}
+		assert_true(!k.standard || at);
 	}
+	free(o[0].text);
+	free(o[1].text);
+}
+
+/* Choice ---------------------------------------------------------------- */
+
+static struct outcome
+load_choice(const char *scheme, const char *key, const char *value)
+{
+	char text[200];
+
+	snprintf(text, sizeof text, POOL "scheme = %s\n%s = %s\n", scheme, key,
+	    value);
+	return load_text(text);
+}
+
+/* Every scheme with every hash: what scheme.h says is what an ini may say, and
+ * an error names all that it may. */
+static void
+test_every_scheme_and_hash(void **state)
+{
+	unsigned good = 0;
+
+	(void)state;
+	for (uint32_t i = 1; i < MCSHM_SCHEMES; i++) {
+		for (uint32_t h = 1; h < MCSHM_HASHES; h++) {
+			struct outcome o = load_choice(scheme_name(i), "hash",
+			    scheme_hash_name(h));
+
+			assert_int_equal(o.errors, !scheme_takes_hash(i, h));
+			good += o.errors == 0;
+			for (uint32_t t = 1; o.errors && t < MCSHM_HASHES; t++)
+				if (scheme_takes_hash(i, t))
+					assert_non_null(strstr(o.text,
+					    scheme_hash_name(t)));
+			free(o.text);
+		}
+	}
+	assert_true(good > 60);
+}
+
+/* The same of points. */
+static void
+test_every_points_hash(void **state)
+{
+	unsigned good = 0;
+
+	(void)state;
+	for (uint32_t i = 1; i < MCSHM_SCHEMES; i++) {
+		for (uint32_t h = 1; h < MCSHM_HASHES; h++) {
+			struct outcome o = load_choice(scheme_name(i),
+			    "points_hash", scheme_hash_name(h));
+
+			if (o.errors == 0) {
+				assert_true(scheme_takes_points_hash(i,
+				    scheme_default_hash(i), h));
+				assert_non_null(strstr(o.text,
+				    "\npoints_hash = "));
+				good++;
+			}
+			free(o.text);
+		}
+	}
+	assert_int_equal(good, 11);
+}
+
+/* Second names are read, and never written. */
+static void
+test_second_names(void **state)
+{
+	struct outcome o = load_choice("libmemcached-ketama",
+	    "points_hash = default\nhash", "default");
+
+	(void)state;
+	assert_int_equal(o.errors, 0);
+	assert_non_null(strstr(o.text, "\nhash = one_at_a_time\n"));
+	assert_non_null(strstr(o.text, "\npoints_hash = one_at_a_time\n"));
+	free(o.text);
+}
+
+/* What a char is stands in the file only where it changes a hash: of keys, or
+ * of points. */
+static void
+test_chars(void **state)
+{
+	static const char *const changed[] = { "one_at_a_time", "fnv1_64",
+		"fnv1a_64", "fnv1_32", "fnv1a_32", "hsieh" };
+	unsigned n = 0;
+
+	(void)state;
+	for (uint32_t h = 1; h < MCSHM_HASHES; h++) {
+		const char *name = scheme_hash_name(h);
+		struct outcome o;
+		bool wanted = false;
+
+		if (!scheme_takes_hash(MCSHM_SCHEME_LIBMEMCACHED_KETAMA, h))
+			continue;
+		for (size_t i = 0; i < COUNT(changed); i++)
+			wanted = wanted || strcmp(name, changed[i]) == 0;
+		for (unsigned points = 0; points < 2; points++) {
+			o = load_choice("libmemcached-ketama", points ?
+			    "hash = md5\nhash_chars = unsigned\npoints_hash" :
+			    "points_hash = md5\nhash_chars = unsigned\nhash",
+			    name);
+			assert_int_equal(o.errors, 0);
+			assert_int_equal(wanted, strstr(o.text,
+			    "\nhash_chars = unsigned\n") != NULL);
+			assert_int_equal(wanted,
+			    strstr(o.text, "hash_chars") != NULL);
+			free(o.text);
+		}
+		n += wanted;
+	}
+	assert_int_equal(n, COUNT(changed));
+}
+
+/* As numbers of the file. */
+static void
+test_what_main_gets(void **state)
+{
+	static const char text[] = "[pool web]\n"
+	    "scheme = libmemcached-virtual-bucket\n"
+	    "hash = fnv1_32\nhash_chars = unsigned\n"
+	    "dead = error\nfailover_ttl = 2m\n"
+	    "server = a:1\nserver = b:1\nbuckets = 1 0\nbuckets = 1,1\n"
+	    "[pool tagged]\nserver = a:1\nscheme = twemproxy-modula\n"
+	    "hash_tag = <>\n"
+	    "[pool indifferent]\nserver = a:1\nhash_chars = unsigned\n";
+	const struct conf_pool *p;
+	struct conf c;
+
+	(void)state;
+	spill_text(in_scratch("x.ini"), text);
+	assert_int_equal(conf_load(&c, in_scratch("x.ini"), stderr), 0);
+	unlink(in_scratch("x.ini"));
+	p = &c.pool[0];
+	assert_int_equal(p->set.scheme,
+	    MCSHM_SCHEME_LIBMEMCACHED_VIRTUAL_BUCKET);
+	assert_int_equal(p->set.hash, MCSHM_HASH_FNV1_32);
+	assert_int_equal(p->set.hash_flags, MCSHM_HASH_UNSIGNED);
+	assert_int_equal(p->set.hash_tag, 0);
+	assert_int_equal(p->dead, MCSHM_DEAD_ERROR);
+	assert_int_equal(p->failover_ttl, 120);
+	assert_int_equal(p->maps, 4);
+	assert_memory_equal(p->map, ((uint16_t[]){ 1, 0, 1, 1 }), 8);
+	p++;
+	assert_int_equal(p->set.hash_tag, '<' | '>' << 8);
+	assert_int_equal(p->dead, MCSHM_DEAD_REHASH);
+	assert_int_equal(p->failover_ttl, 0);
+	assert_int_equal(p->maps, 0);
+	/* Not stored where it changes nothing: no new file for it. */
+	assert_int_equal(p[1].set.hash_flags, 0);
+	conf_free(&c);
+}
+
+/* Any two characters that can be seen, but for a comment's beginning. */
+static void
+test_every_tag(void **state)
+{
+	(void)state;
+	for (char c = '!'; c <= '~'; c++) {
+		char tag[3] = { c, (char)('!' + '~' - c), 0 };
+		struct outcome o = load_choice("twemproxy-ketama", "hash_tag",
+		    tag);
+		char line[40];
+
+		assert_int_equal(o.errors, c == ';');
+		snprintf(line, sizeof line, "\nhash_tag = %s\n", tag);
+		assert_true(c == ';' || strstr(o.text, line));
+		free(o.text);
+	}
+}
+
+/* Lists of buckets may be long: none of a dump's lines is too long to read, and
+ * all of them come back. */
+static void
+test_many_buckets(void **state)
+{
+	char *text = many_servers(MCSHM_MAX_SERVERS,
+	    "scheme = libmemcached-virtual-bucket\n"), *whole = NULL;
+	struct outcome o, again;
+	size_t size;
+	FILE *f = open_memstream(&whole, &size);
+
+	(void)state;
+	fputs(text, f);
+	for (unsigned i = 0; i < 1 << 17; i++)
+		fprintf(f, "%s%u%s", i % 20 ? ", " : "buckets = ",
+		    i % MCSHM_MAX_SERVERS, i % 20 == 19 ? "\n" : "");
+	fclose(f);
+	o = load_text(whole);
+	assert_int_equal(o.errors, 0);
+	assert_non_null(strstr(o.text, "\nbuckets = 0 1 2 3 4 5 6 "));
+	assert_string_equal(strrchr(o.text, ' '), " 16383\n");
+	again = load_text(o.text);
+	assert_int_equal(again.errors, 0);
+	assert_string_equal(again.text, o.text);
+	free(text);
+	free(whole);
+	free(o.text);
+	free(again.text);
+}
+
+/* What is read, but not likely meant. */
+static char *
+warnings_of(const char *text)
+{
+	char *told = NULL;
+	struct conf c;
+	size_t n;
+	FILE *f = open_memstream(&told, &n);
+
+	assert_non_null(f);
+	spill_text(in_scratch("x.ini"), text);
+	assert_int_equal(conf_load(&c, in_scratch("x.ini"), f), 0);
+	unlink(in_scratch("x.ini"));
+	fclose(f);
+	conf_free(&c);
+	return told;
+}
+
+#define BUCKETS								\
+	"[pool web]\nscheme = libmemcached-virtual-bucket\n"		\
+	"server = a:1\nserver = b:1\nserver = c:1\n"
+
+static void
+test_warnings(void **state)
+{
+	static const struct {
+		const char *text, *told;	/* "": nothing */
+	} cases[] = {
+		{ BUCKETS "buckets = 0 1\nbuckets = 2 0 1 2\n",
+		    "x.ini:6: warning: pool web: of its 6 buckets clients use "
+		    "4 only; " },
+		{ BUCKETS "buckets = 0 1 2 0\n", "" },
+		{ BUCKETS "buckets = 2\n", "" },
+		{ BUCKETS, "x.ini:1: warning: pool web: without buckets, "
+		    "clients use 2 of its 3 servers only; " },
+		{ BUCKETS "server = d:1\n", "" },
+		{ POOL, "" },
+	};
+	struct outcome o = load_text(BUCKETS "fall = 0\n");
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		char *told = warnings_of(cases[i].text);
+
+		print_message("%s", told);
+		assert_int_equal(lines(told), *cases[i].told != '\0');
+		assert_non_null(strstr(told, cases[i].told));
+		free(told);
+	}
+	/* Where there are errors, there is nothing else. */
+	assert_int_equal(o.errors, 1);
+	assert_null(strstr(o.text, "warning"));
 	free(o.text);
 }
 
@@ -774,7 +1151,17 @@ main(void)
 		cmocka_unit_test(test_example_shows_the_defaults),
 		cmocka_unit_test(test_example_has_every_key),
 		cmocka_unit_test(test_manual_has_every_key),
+		cmocka_unit_test(test_manual_rows),
+		cmocka_unit_test(test_manual_texts),
 		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_every_scheme_and_hash),
+		cmocka_unit_test(test_every_points_hash),
+		cmocka_unit_test(test_second_names),
+		cmocka_unit_test(test_chars),
+		cmocka_unit_test(test_what_main_gets),
+		cmocka_unit_test(test_every_tag),
+		cmocka_unit_test(test_many_buckets),
+		cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_noise),
 	};
 

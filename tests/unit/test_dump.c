@@ -24,6 +24,8 @@
 #include "dump_route.h"
 #include "dump_words.h"
 #include "mkfile.h"
+#include "mkplace.h"
+#include "scheme_inline.h"
 
 #define NS_S UINT64_C(1000000000)
 
@@ -445,8 +447,24 @@ static const struct harm harms[] = {
 	HARM(section_off[0], 0, true, "section 0 lies outside"),
 	HARM(section_off[1], 4096 + 8, true, "section 1 lies outside"),
 	HARM(section_off[1], UINT64_MAX - 4095, true, "section 1 lies"),
-	HARM(ring_points, UINT32_MAX, true, "ring lies outside"),
 	HARM(header_sum, 1, true, "checksum"),
+};
+
+/* Of a file that has a ring. */
+static const struct harm ring_harms[] = {
+	HARM(buckets, 1 << 24, true, "table lies outside"),
+	HARM(ring_points, UINT32_MAX, true, "a ring of 4294967295 points"),
+	HARM(ring_points, MCSHM_MAX_POINTS, true, "ring lies outside"),
+	HARM(ring_points, 0, true, "0 buckets"),
+	HARM(ring_off, 0, true, "ring lies outside"),
+	HARM(ring_off, 4097, true, "ring lies outside"),
+	HARM(ring_off, UINT64_MAX - 7, true, "ring lies outside"),
+	HARM(ring_index_bits, 23, true, "index is of 23 bits"),
+	HARM(ring_index_bits, UINT32_MAX, true, "index is of"),
+	HARM(ring_index_bits, 22, true, "index lies outside"),
+	HARM(ring_index_off, 0, true, "index lies outside"),
+	HARM(ring_index_off, 4098, true, "index lies outside"),
+	HARM(ring_index_off, UINT64_MAX - 3, true, "index lies outside"),
 };
 
 static void
@@ -458,19 +476,34 @@ do_harm(struct mkfile *f, const struct harm *harm)
 }
 
 static void
+do_harms(struct nest *n, const struct harm *v, size_t harms_of)
+{
+	for (size_t i = 0; i < harms_of; i++) {
+		const struct mcshm_header before = *n->made.h;
+
+		do_harm(&n->made, &v[i]);
+		mkfile_write(&n->made, n->path, before.file_size);
+		expect_trouble(n, v[i].damaged, v[i].text);
+		*n->made.h = before;
+	}
+}
+
+static void
 test_damaged_headers(void **state)
 {
 	struct nest *n = *state;
 
+	mkfile_make(&n->made, MCSHM_SCHEME_LIBMEMCACHED_KETAMA, NULL, 5);
+	do_harms(n, ring_harms, sizeof ring_harms / sizeof *ring_harms);
+	mkfile_free(&n->made);
 	mkfile_make(&n->made, MCSHM_SCHEME_LIBMEMCACHED_MODULA, NULL, 5);
-	for (size_t i = 0; i < sizeof harms / sizeof *harms; i++) {
-		const struct mcshm_header before = *n->made.h;
-
-		do_harm(&n->made, &harms[i]);
-		mkfile_write(&n->made, n->path, before.file_size);
-		expect_trouble(n, harms[i].damaged, harms[i].text);
-		*n->made.h = before;
-	}
+	do_harms(n, harms, sizeof harms / sizeof *harms);
+	/* Without a ring, what would say where it is means nothing. */
+	n->made.h->ring_off = 1;
+	n->made.h->ring_index_bits = 99;
+	mkfile_seal(&n->made);
+	mkfile_write(&n->made, n->path, n->made.h->file_size);
+	nest_read(n);
 	mkfile_write(&n->made, n->path, n->made.h->file_size - 1);
 	expect_trouble(n, true, "truncated");
 	mkfile_write(&n->made, n->path, n->made.h->file_size);
@@ -526,6 +559,65 @@ test_damaged_parts(void **state)
 	    "damaged: section 0 (active): checksum is wrong");
 	/* Of the other section it is no damage. */
 	expect_part(n, h->section_off[1 - active] + last, NULL);
+}
+
+static void
+test_damaged_ring(void **state)
+{
+	static const char text[] = "damaged: table: checksum is wrong";
+	struct nest *n = *state;
+	const struct mcshm_header *h;
+
+	mkfile_make(&n->made, MCSHM_SCHEME_DALLI, NULL, 7);
+	h = n->made.h;
+	expect_part(n, h->ring_off, text);
+	expect_part(n, h->ring_off + 8 * (uint64_t)h->ring_points - 1, text);
+	expect_part(n, h->ring_index_off, text);
+	expect_part(n, h->ring_index_off +
+	    4 * ((UINT64_C(1) << h->ring_index_bits) + 1) - 1, text);
+}
+
+/* Another word in ring or index, under a right sum. */
+static void
+expect_ring(struct nest *n, void *at, uint32_t value, enum dump_part part)
+{
+	uint32_t *word = at;
+	const uint32_t was = *word;
+
+	*word = value;
+	mkfile_seal(&n->made);
+	mkfile_write(&n->made, n->path, n->made.h->file_size);
+	dump_file_free(&n->file);
+	assert_int_equal(dump_file_read(&n->file, n->path, &n->trouble), 0);
+	assert_int_equal(dump_check_parts(&n->file).table, part);
+	*word = was;
+}
+
+static void
+test_impossible_rings(void **state)
+{
+	struct nest *n = *state;
+	const struct mcshm_header *h;
+	struct mcshm_point *ring;
+	uint32_t *cell, cells;
+
+	mkfile_make(&n->made, MCSHM_SCHEME_TWEMPROXY_KETAMA, NULL, 7);
+	h = n->made.h;
+	ring = (void *)(n->made.p + h->ring_off);
+	cell = (void *)(n->made.p + h->ring_index_off);
+	cells = UINT32_C(1) << h->ring_index_bits;
+	assert_true(h->ring_index_bits > 0);
+	expect_ring(n, &ring[9].slot, 7, DUMP_PART_VALUES);
+	expect_ring(n, &ring[9].slot, 6, DUMP_PART_OK);
+	expect_ring(n, &ring[9].point, ring[8].point - 1, DUMP_PART_VALUES);
+	expect_ring(n, &ring[9].point, ring[10].point + 1, DUMP_PART_VALUES);
+	expect_ring(n, &ring[9].point, ring[9].point, DUMP_PART_OK);
+	expect_ring(n, &cell[0], 1, DUMP_PART_VALUES);
+	expect_ring(n, &cell[cells / 2], cell[cells / 2] + 1,
+	    DUMP_PART_VALUES);
+	expect_ring(n, &cell[cells / 2], cell[cells / 2] - 1,
+	    DUMP_PART_VALUES);
+	expect_ring(n, &cell[cells], h->ring_points - 1, DUMP_PART_VALUES);
 }
 
 /* Right sums over values that can not be. */
@@ -856,9 +948,8 @@ shares_by_picking(struct mcshm *m, double *to, uint32_t n, double *held)
 	*held = 0;
 	for (uint32_t i = 0; i < keys; i++) {
 		struct mcshm_choice c;
-		char key[24];
-		int len = snprintf(key, sizeof key, "user:%u", (unsigned)i);
-		int err = mcshm_pick(m, key, (size_t)len, &c);
+		const uint64_t key[2] = { scheme_mix(i), i };
+		int err = mcshm_pick(m, key, 5 + i % 12, &c);
 
 		if (err == MCSHM_EHELD)
 			*held += 1.0 / keys;
@@ -871,11 +962,16 @@ static void
 test_shares_are_what_picks_do(void **state)
 {
 	struct nest *n = *state;
+	struct scheme_setting set;
 	struct mcshm *m;
 	double to[20], held;
 
-	for (uint32_t scheme = 1; scheme <= 2; scheme++) {
-		mkfile_make(&n->made, scheme, NULL, 20);
+	for (unsigned s = 0; mkplace_some(&set, s); s++) {
+		/* All keys of this one meet the same few servers. */
+		if (scheme_has_ring(set.scheme) &&
+		    set.hash == MCSHM_HASH_CRC)
+			continue;
+		mkfile_make_as(&n->made, &set, NULL, 20);
 		for (uint32_t i = 0; i < 7; i++)
 			mkfile_set(&n->made, 2 * i, i < 4 ? MCSHM_DOWN :
 			    MCSHM_HELD, MCSHM_READY);
@@ -891,6 +987,57 @@ test_shares_are_what_picks_do(void **state)
 		    n->pool.missed, 1, 1e-9);
 		assert_true(n->pool.rehashed > 0.15);
 		mcshm_close(m);
+		mkfile_free(&n->made);
+	}
+}
+
+/* Of weighted servers, when all are up: as hashes fall that are tried one by
+ * one, or many of them. */
+static void
+check_homes(struct nest *n)
+{
+	const struct scheme_setting *set = &n->pool.place.set;
+	const uint32_t few = set->hash == MCSHM_HASH_CRC ? 1 << 15 :
+	    set->hash == MCSHM_HASH_CRC16 ? 1 << 16 : 0;
+	const uint32_t all = few != 0 ? few : 400000;
+	double got[13] = { 0 }, sum = 0;
+
+	for (uint32_t i = 0; i < all; i++) {
+		const uint64_t bytes = scheme_mix(i);
+		struct scheme_key k = scheme_key(set, &bytes, sizeof bytes);
+
+		if (few != 0)
+			k.h = i;
+		got[scheme_home(&n->pool.place, &k)] += 1.0 / all;
+	}
+	for (uint32_t i = 0; i < 13; i++) {
+		const struct dump_server *s = &n->pool.server[i];
+
+		assert_near(s->home, got[i], few != 0 ? 1e-9 : 0.004);
+		assert_near(s->home, s->now, 0);
+		sum += s->home;
+	}
+	assert_near(sum, 1, 1e-9);
+}
+
+static void
+test_homes(void **state)
+{
+	struct nest *n = *state;
+	struct mkfile_server v[13];
+	char host[13][24];
+	struct scheme_setting set;
+
+	for (uint32_t i = 0; i < 13; i++) {
+		snprintf(host[i], sizeof host[i], "10.1.0.%u", i + 1);
+		v[i] = (struct mkfile_server){ "", host[i], MCSHM_KIND_IPV4,
+			11211, 1 + i % 3 * 2 };
+	}
+	for (unsigned s = 0; mkplace_some(&set, s); s++) {
+		mkfile_make_as(&n->made, &set, v, 13);
+		mkfile_create(&n->made, n->path);
+		nest_read(n);
+		check_homes(n);
 		mkfile_free(&n->made);
 	}
 }
@@ -938,21 +1085,24 @@ test_dead_policy(void **state)
 	struct nest *n = *state;
 	struct dump_route r;
 
-	for (size_t i = 0; i < 3; i++) {
-		mkfile_make(&n->made, MCSHM_SCHEME_MAGLEV, NULL, 4);
-		n->made.h->dead = cases[i].dead;
+	for (size_t i = 0; i < 3 * (MCSHM_SCHEMES - 1); i++) {
+		mkfile_make(&n->made, 1 + (uint32_t)i / 3, NULL, 4);
+		n->made.h->dead = cases[i % 3].dead;
 		mkfile_set(&n->made, 2, MCSHM_DOWN, MCSHM_READY);
 		mkfile_create(&n->made, n->path);
 		nest_read(n);
-		for (uint64_t h = 1; ; h += UINT64_MAX / 1000) {
-			dump_route_hash(&r, &n->pool, h);
+		for (uint32_t j = 0; ; j++) {
+			const struct scheme_key k =
+			    scheme_key(&n->pool.place.set, &j, sizeof j);
+
+			dump_route_key(&r, &n->pool, &k);
 			if (r.slot[0] == 2)
 				break;
 		}
-		assert_int_equal(r.error, cases[i].error);
-		assert_int_equal(r.steps > 1, i == 0);
+		assert_int_equal(r.error, cases[i % 3].error);
+		assert_int_equal(r.steps > 1, i % 3 == 0);
 		assert_near(n->pool.missed,
-		    i == 0 ? 0 : n->pool.server[2].home, 1e-9);
+		    i % 3 == 0 ? 0 : n->pool.server[2].home, 1e-9);
 		mkfile_free(&n->made);
 	}
 }
@@ -964,8 +1114,10 @@ compare_route(const struct dump_pool *p, struct mcshm *m, const char *key)
 	struct mcshm_choice c;
 	struct dump_route r;
 	const int err = mcshm_pick(m, key, strlen(key), &c);
+	const struct scheme_key k =
+	    scheme_key(&p->place.set, key, strlen(key));
 
-	dump_route_key(&r, p, key, strlen(key));
+	dump_route_key(&r, p, &k);
 	assert_int_equal(r.error, err);
 	if (err == MCSHM_ENONE) {
 		assert_int_equal(r.steps, 1);
@@ -974,19 +1126,20 @@ compare_route(const struct dump_pool *p, struct mcshm *m, const char *key)
 	assert_int_equal(r.slot[0], c.home);
 	assert_int_equal(r.slot[r.steps - 1], c.slot);
 	if (err == MCSHM_OK)
-		assert_int_equal(r.steps, c.tries + 1);
+		assert_int_equal(dump_route_tries(&r), c.tries);
 	for (uint32_t i = 0; i + 1 < r.steps; i++)
 		assert_false(p->server[r.slot[i]].usable ||
 		    p->server[r.slot[i]].held);
 }
 
 static void
-compare_routes(struct nest *n, uint32_t scheme, uint32_t servers)
+compare_routes(struct nest *n, const struct scheme_setting *set,
+    uint32_t servers)
 {
 	struct mcshm *m;
 	char key[16];
 
-	mkfile_make(&n->made, scheme, NULL, servers);
+	mkfile_make_as(&n->made, set, NULL, servers);
 	for (uint32_t i = 0; i < servers; i++)
 		mkfile_set(&n->made, i, (uint32_t)random() % 4,
 		    random() % 8 == 0 ? MCSHM_MAINT : MCSHM_READY);
@@ -1007,10 +1160,64 @@ compare_routes(struct nest *n, uint32_t scheme, uint32_t servers)
 static void
 test_routes_are_picks(void **state)
 {
+	struct scheme_setting set;
+
 	srandom(42);
-	for (uint32_t servers = 1; servers <= 40; servers++)
-		for (uint32_t scheme = 1; scheme <= 2; scheme++)
-			compare_routes(*state, scheme, servers);
+	for (unsigned i = 0; mkplace_some(&set, i); i++)
+		for (uint32_t n = 1; n <= 40; n += i < 2 ? 1 : 4)
+			compare_routes(*state, &set, n);
+}
+
+/* Each step of a way, to a server that is left of many; one is left out where
+ * all are ranked, and more would have to be written down than there is room. */
+static void
+check_long_route(const struct dump_pool *p, const struct scheme_key *k)
+{
+	const uint32_t last = p->servers - 1;
+	struct scheme_choice c;
+	struct scheme_walk w;
+	struct dump_route r;
+	uint32_t i = 1;
+
+	dump_route_key(&r, p, k);
+	assert_int_equal(r.error, MCSHM_OK);
+	assert_int_equal(scheme_pick(&p->place, k, &c), MCSHM_OK);
+	assert_int_equal(dump_route_tries(&r), c.tries);
+	assert_true(r.steps <= DUMP_STEPS);
+	assert_int_equal(r.slot[r.steps - 1], last);
+	scheme_walk(&p->place, k, &w);
+	assert_int_equal(r.slot[0], w.slot);
+	while (i + 1 < r.steps && scheme_walk_next(&p->place, k, &w))
+		assert_int_equal(r.slot[i++], w.slot);
+	if (i > 1 || r.steps <= 2) {
+		assert_int_equal(r.left_out, 0);
+		return;
+	}
+	assert_int_equal(r.left_out > 0, dump_route_tries(&r) >= DUMP_STEPS);
+	for (; i + 1 < r.steps; i++)
+		assert_int_not_equal(r.slot[i], r.slot[i - 1]);
+}
+
+static void
+test_long_routes(void **state)
+{
+	struct nest *n = *state;
+	struct scheme_setting set;
+
+	for (unsigned s = 0; mkplace_some(&set, s); s++) {
+		mkfile_make_as(&n->made, &set, NULL, 600);
+		mkfile_set_all(&n->made, MCSHM_DOWN, MCSHM_READY);
+		mkfile_set(&n->made, 599, MCSHM_UP, MCSHM_READY);
+		mkfile_create(&n->made, n->path);
+		nest_read(n);
+		for (uint32_t i = 0; i < 50; i++) {
+			const struct scheme_key k =
+			    scheme_key(&n->pool.place.set, &i, sizeof i);
+
+			check_long_route(&n->pool, &k);
+		}
+		mkfile_free(&n->made);
+	}
 }
 
 static void
@@ -1212,6 +1419,8 @@ main(int argc, char **argv)
 		IN_NEST(test_what_is_no_pool_file),
 		IN_NEST(test_damaged_headers),
 		IN_NEST(test_damaged_parts),
+		IN_NEST(test_damaged_ring),
+		IN_NEST(test_impossible_rings),
 		IN_NEST(test_impossible_values),
 		IN_NEST(test_inactive_section),
 		IN_NEST(test_overtaken),
@@ -1225,10 +1434,12 @@ main(int argc, char **argv)
 		IN_NEST(test_shares_all_up),
 		IN_NEST(test_shares_by_weight),
 		IN_NEST(test_shares_are_what_picks_do),
+		IN_NEST(test_homes),
 		IN_NEST(test_shares_of_one_in_many),
 		IN_NEST(test_shares_all_down),
 		IN_NEST(test_dead_policy),
 		IN_NEST(test_routes_are_picks),
+		IN_NEST(test_long_routes),
 		IN_NEST(test_unknown_scheme),
 		IN_NEST(test_find_server),
 		cmocka_unit_test(test_key_files),

@@ -76,14 +76,20 @@ spoil_file(struct mkfile *f)
 {
 	struct mcshm_header *h = f->h;
 	const struct mcshm_header whole = *h;
+	struct mcshm_header changed;
 
 	if (random() % 2 == 0)
 		spoil(f->p + whole.roster_off, (size_t)whole.servers *
 		    whole.roster_stride, 30);
 	spoil_section(f, 0);
 	spoil_section(f, 1);
-	if (random() % 8 == 0)
+	if (random() % 8 == 0 && whole.buckets > 0)
 		spoil(f->p + whole.buckets_off, whole.buckets * 2, 1);
+	if (random() % 8 == 0 && whole.ring_points > 0)
+		spoil(f->p + whole.ring_off, whole.ring_points * 8, 1);
+	if (random() % 16 == 0 && whole.ring_index_bits > 0)
+		spoil(f->p + whole.ring_index_off,
+		    (size_t)4 << whole.ring_index_bits, 1);
 	if (random() % 2 == 0)		/* what the publisher writes */
 		spoil((unsigned char *)h + 256, 128, 5);
 	if (random() % 2 == 0)		/* texts */
@@ -92,10 +98,13 @@ spoil_file(struct mkfile *f)
 		spoil((unsigned char *)h, sizeof *h, 1);
 	if (random() % 2 == 0)		/* dead, ttl, times, the pool's name */
 		spoil((unsigned char *)h + 384, 16, 1);
-	h->roster_sum = mcshm_sum(f->p + whole.roster_off,
+	/* Sums where the whole one says, under the header as it is. */
+	changed = *h;
+	*h = whole;
+	changed.roster_sum = mcshm_sum(f->p + whole.roster_off,
 	    (size_t)whole.servers * whole.roster_stride, 0);
-	h->table_sum = mcshm_sum(f->p + whole.buckets_off,
-	    2 * (size_t)whole.buckets, 0);
+	changed.table_sum = mkfile_table_sum(f);
+	*h = changed;
 	memcpy(h->magic, MCSHM_MAGIC_BYTES, sizeof h->magic);
 	h->header_sum = mcshm_header_sum(h);
 }
@@ -191,8 +200,9 @@ test_hostile_files(void **state)
 		struct mkfile f;
 		size_t size;
 
+		/* Of all schemes, and seldom of the one that takes long. */
 		mkfile_make(&f, i % 16 == 0 ? MCSHM_SCHEME_MAGLEV :
-		    MCSHM_SCHEME_LIBMEMCACHED_MODULA, NULL,
+		    2 + (uint32_t)i % (MCSHM_SCHEMES - 2), NULL,
 		    1 + (uint32_t)random() % 70);
 		size = f.h->file_size;
 		spoil_file(&f);

@@ -152,6 +152,7 @@ assert_text(const char *got, const char *want)
 static void
 assert_in(const char *text, const char *part)
 {
+	assert_non_null(text);
 	if (strstr(text, part) == NULL)
 		fail_msg("no '%s' in\n%s", part, text);
 }
@@ -169,7 +170,7 @@ assert_width(const char *text)
 	}
 }
 
-/* Pictures ----------------------------------------------------------------- */
+/* Pictures ---------------------------------------------------------------- */
 
 static void
 make_night(struct scene *s)
@@ -523,7 +524,7 @@ test_colour(void **state)
 	free(plain);
 }
 
-/* One server --------------------------------------------------------------- */
+/* One server -------------------------------------------------------------- */
 
 static void
 test_detail(void **state)
@@ -577,7 +578,7 @@ test_detail(void **state)
 "  memcached     1.6.18\n");
 }
 
-/* JSON --------------------------------------------------------------------- */
+/* JSON -------------------------------------------------------------------- */
 
 static json_t *
 scene_json(struct scene *s, const struct dump_keys *keys)
@@ -627,6 +628,11 @@ check_json_pool(json_t *pool)
 	assert_string_equal(text_at(pool, "generation"), "1842");
 	assert_string_equal(text_at(pool, "roster"), "7f3a000000000000");
 	assert_string_equal(text_at(pool, "scheme"), "libmemcached-modula");
+	assert_string_equal(text_at(pool, "points_hash"), "one_at_a_time");
+	assert_string_equal(text_at(pool, "hash_chars"), "signed");
+	assert_true(json_is_null(json_object_get(pool, "hash_tag")));
+	assert_int_equal(json_integer_value(json_object_get(pool, "buckets")),
+	    60);
 	assert_int_equal(json_unpack(pool, "{s:I}", "active_section",
 	    &section), 0);
 	assert_int_equal(section, 0);
@@ -661,13 +667,14 @@ check_json_pool(json_t *pool)
 static void
 add_key_of(struct dump_keys *k, const struct dump_pool *p, uint32_t home)
 {
+	struct scheme_key one;
 	char key[16];
 	int len = 0;
 
 	for (uint64_t i = 0; ; i++) {
 		len = snprintf(key, sizeof key, "k%u", (unsigned)i);
-		if (scheme_try(&p->place, scheme_key(p->place.hash, key,
-		    (size_t)len), 0) == home)
+		one = scheme_key(&p->place.set, key, (size_t)len);
+		if (scheme_home(&p->place, &one) == home)
 			break;
 	}
 	assert_int_equal(dump_keys_add(k, key, (size_t)len), 0);
@@ -684,6 +691,7 @@ check_json_keys(json_t *keys)
 	assert_true(json_is_null(json_object_get(key, "error")));
 	key = json_array_get(keys, 1);
 	tries = json_object_get(key, "tries");
+	assert_int_equal(strlen(text_at(key, "hash")), 8);
 	assert_string_equal(text_at(key, "home"), "cache07");
 	assert_string_equal(json_string_value(json_array_get(tries, 0)),
 	    "cache07");
@@ -735,7 +743,156 @@ test_json(void **state)
 	dump_keys_free(&k);
 }
 
-/* Lines -------------------------------------------------------------------- */
+/* Settings and keys in words ---------------------------------------------- */
+
+/* A pool of its own settings, down but for the last one of n. */
+static void
+make_last(struct scene *s, const struct scheme_setting *set, uint32_t n)
+{
+	mkfile_make_as(&s->made, set, NULL, n);
+	mkfile_set_all(&s->made, MCSHM_DOWN, MCSHM_READY);
+	mkfile_set(&s->made, n - 1, MCSHM_UP, MCSHM_READY);
+	s->made.h->roster_id = UINT64_C(0x7f3a000000000000);
+	s->made.h->generation = 1842;
+	mkfile_beat(&s->made, BOOT);
+	s->made.h->dead = MCSHM_DEAD_REHASH;
+	s->made.h->failover_ttl = 60;
+}
+
+static const char *
+scene_keys(struct scene *s, const struct dump_keys *k)
+{
+	size_t size;
+	FILE *out;
+
+	free(s->text);
+	out = open_memstream(&s->text, &size);
+	dump_keys_text(out, &s->pool, k);
+	fclose(out);
+	return s->text;
+}
+
+static void
+test_settings(void **state)
+{
+	static const struct {
+		struct scheme_setting set;
+		const char *text;
+	} cases[] = {
+		{ { .scheme = MCSHM_SCHEME_LIBMEMCACHED_KETAMA },
+		  "     libmemcached-ketama hash=one_at_a_time dead=rehash "
+		  "failover_ttl=60s; " },
+		{ { MCSHM_SCHEME_LIBMEMCACHED_KETAMA, MCSHM_HASH_MD5,
+		    MCSHM_HASH_ONE_AT_A_TIME, MCSHM_HASH_UNSIGNED, 0 },
+		  "     libmemcached-ketama hash=md5 points_hash="
+		  "one_at_a_time hash_chars=unsigned dead=rehash" },
+		{ { MCSHM_SCHEME_TWEMPROXY_KETAMA, MCSHM_HASH_FNV1A_64,
+		    MCSHM_HASH_MD5, 0, '{' | 0xfd << 8 },
+		  "     twemproxy-ketama hash=fnv1a_64 hash_tag={\\xfd dead=" },
+	};
+	struct scene *s = *state;
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		make_last(s, &cases[i].set, 3);
+		scene_read(s);
+		assert_in(scene_picture(s, DUMP_EXIT_TROUBLE), cases[i].text);
+		dump_pool_free(&s->pool);
+		dump_file_free(&s->file);
+		mkfile_free(&s->made);
+	}
+}
+
+/* The hash of a key in the form that its client's own tools have. */
+static void
+test_keys_text(void **state)
+{
+	static const struct {
+		uint32_t scheme;
+		const char *text;
+	} cases[] = {
+		{ MCSHM_SCHEME_LIBMEMCACHED_KETAMA_WEIGHTED,
+		  "     libmemcached-ketama-weighted hash=md5\n"
+		  "user:42  md5 18dfda56  home 10.9.0." },
+		/* Here there is one for each server. */
+		{ MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS,
+		  "     pymemcache-rendezvous hash=murmur3_zero\n"
+		  "user:42  home 10.9.0." },
+	};
+	struct scene *s = *state;
+
+	for (size_t i = 0; i < 2; i++) {
+		const struct scheme_setting set = {
+			.scheme = cases[i].scheme };
+		struct dump_keys k = { 0 };
+		const char *text;
+
+		make_last(s, &set, 3);
+		scene_read(s);
+		dump_keys_add(&k, "user:42", 7);
+		add_key_of(&k, &s->pool, 2);
+		text = scene_keys(s, &k);
+		assert_in(text, cases[i].text);
+		assert_in(text, "  home 10.9.0.3:11211 UP\n");
+		dump_keys_free(&k);
+		dump_pool_free(&s->pool);
+		dump_file_free(&s->file);
+		mkfile_free(&s->made);
+	}
+}
+
+/* Of a long way the beginning and the end; what all programs do with it. */
+static void
+check_long_key(struct scene *s, const struct dump_keys *k, unsigned tries,
+    unsigned more)
+{
+	const char *text = scene_keys(s, k);
+	char part[64];
+	unsigned arrows = 0;
+
+	for (const char *p = text; (p = strstr(p, " -> ")) != NULL; p++)
+		arrows++;
+	assert_int_equal(arrows, 11);
+	snprintf(part, sizeof part, " DOWN -> (%u more) -> ", more);
+	assert_in(text, part);
+	snprintf(part, sizeof part, " UP  (%u rehashes)\n", tries);
+	assert_in(text, part);
+	assert_in(text, " DOWN -> 10.9.2.100:11211 UP  (");
+}
+
+static void
+test_long_keys(void **state)
+{
+	static const uint32_t schemes[] = { MCSHM_SCHEME_LIBMEMCACHED_KETAMA,
+		MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS };
+	struct scene *s = *state;
+
+	for (size_t i = 0; i < 2; i++) {
+		const struct scheme_setting set = { .scheme = schemes[i] };
+		struct dump_keys k = { 0 };
+		json_t *root, *key;
+		json_int_t tries, left_out;
+
+		make_last(s, &set, 600);
+		scene_read(s);
+		/* The last but one is DOWN, and has all others before it. */
+		add_key_of(&k, &s->pool, 3);
+		root = scene_json(s, &k);
+		key = json_array_get(json_object_get(json_array_get(
+		    json_object_get(root, "pools"), 0), "keys"), 0);
+		assert_int_equal(json_unpack(key, "{s:I,s:I}", "rehashes",
+		    &tries, "tries_left_out", &left_out), 0);
+		assert_int_equal(json_array_size(json_object_get(key,
+		    "tries")) + (size_t)left_out, (size_t)tries + 1);
+		check_long_key(s, &k, (unsigned)tries, (unsigned)tries - 10);
+		json_decref(root);
+		dump_keys_free(&k);
+		dump_pool_free(&s->pool);
+		dump_file_free(&s->file);
+		mkfile_free(&s->made);
+	}
+}
+
+/* Lines ------------------------------------------------------------------- */
 
 static void
 test_lines(void **state)
@@ -786,6 +943,9 @@ main(void)
 		SCENE(test_colour),
 		SCENE(test_detail),
 		SCENE(test_json),
+		SCENE(test_settings),
+		SCENE(test_keys_text),
+		SCENE(test_long_keys),
 		cmocka_unit_test(test_lines),
 	};
 

@@ -24,6 +24,8 @@
 #include <cmocka.h>
 
 #include "mcshm.h"
+#include "mkfile.h"
+#include "mkplace.h"
 #include "publish.h"
 
 #define SECOND UINT64_C(1000000000)
@@ -133,7 +135,8 @@ static struct publish_roster
 roster(uint32_t first, uint32_t n, bool backwards)
 {
 	struct publish_roster r = { .pool = "web",
-		.scheme = MCSHM_SCHEME_MAGLEV, .hash = MCSHM_HASH_XXH3,
+		.set = { .scheme = MCSHM_SCHEME_MAGLEV,
+		    .hash = MCSHM_HASH_XXH3, .points_hash = MCSHM_HASH_XXH3 },
 		.stale_after = 30 * SECOND };
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -293,7 +296,7 @@ files(void)
 	return (unsigned)atoi(n);
 }
 
-/* Tests --------------------------------------------------------------------- */
+/* Tests ------------------------------------------------------------------- */
 
 static void
 test_create(void **state)
@@ -509,6 +512,72 @@ test_exchange(void **state)
 	assert_int_equal(status(stay).servers, 21);
 	mcshm_close(stay);
 	mcshm_close(m);
+	publish_close(p);
+	servers_free(&r.servers);
+	servers_free(&more.servers);
+}
+
+static bool
+report_is(const char *socket)
+{
+	const struct mcshm_header h = header();
+
+	return strcmp(h.report, socket) == 0;
+}
+
+static void
+await_report(const char *socket)
+{
+	WAIT(report_is(socket));
+	assert_true(report_is(socket));
+}
+
+/* Where reports go to: at once, and nothing else is touched; also in the file
+ * that is next, and in one made anew. */
+static void
+test_report(void **state)
+{
+	struct publish_roster r = roster(0, 3, false);
+	struct publish_roster more = roster(0, 4, false);
+	struct publish_entry e[4];
+	struct publish *p = start_ok(&r);
+	const uint64_t sum = header().header_sum;
+	char longest[sizeof header().report + 8];
+	char cut[sizeof header().report];
+
+	(void)state;
+	for (uint32_t i = 0; i < 4; i++)
+		e[i] = entry(MCSHM_UP);
+	assert_true(report_is(""));
+	publish_report(p, "/a/longer/path/.report");
+	await_report("/a/longer/path/.report");
+	publish_report(p, "/b/.report");
+	await_report("/b/.report");
+	assert_true(header().report[12] == '\0');
+	assert_true(header().header_sum == sum);
+
+	assert_int_equal(publish_roster(p, &more, &about, e), 0);
+	publish_report(p, "/c/.report");
+	publish_exchange(p);
+	assert_int_equal(event(p).kind, PUBLISH_EXCHANGED);
+	assert_true(report_is("/c/.report"));
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(event(p).kind, PUBLISH_REMADE);
+	assert_true(report_is("/c/.report"));
+
+	memset(longest, 'x', sizeof longest);
+	longest[sizeof longest - 1] = '\0';
+	snprintf(cut, sizeof cut, "%.111s", longest);
+	publish_report(p, longest);
+	await_report(cut);
+	publish_report(p, "");
+	await_report("");
+	publish_report(p, "/d/.report");
+	await_report("/d/.report");
+	publish_close(p);
+	/* The next daemon takes none. */
+	p = start_ok(&more);
+	assert_true(report_is(""));
 	publish_close(p);
 	servers_free(&r.servers);
 	servers_free(&more.servers);
@@ -1268,6 +1337,186 @@ test_hurry(void **state)
 	servers_free(&b.servers);
 }
 
+/* Schemes ----------------------------------------------------------------- */
+
+static const uint16_t site_map[] = { 0, 1, 2, 3, 3, 2, 1, 0 };
+
+/* Seven servers, of some weight; where there can be one, with a map. */
+static struct publish_roster
+roster_of(const struct scheme_setting *set)
+{
+	struct publish_roster r = roster(0, 7, false);
+
+	r.set = *set;
+	for (uint32_t i = 0; i < 7; i++)
+		r.servers.v[i].weight = 1 + i % 3;
+	if (!scheme_takes_map(set->scheme))
+		return r;
+	r.map = malloc(sizeof site_map);
+	assert_non_null(r.map);
+	memcpy(r.map, site_map, sizeof site_map);
+	r.maps = sizeof site_map / sizeof *site_map;
+	return r;
+}
+
+/* The same servers, as mkfile wants them. */
+static void
+make_same(struct mkfile *f, const struct publish_roster *r)
+{
+	struct mkfile_server v[7];
+
+	for (uint32_t i = 0; i < 7; i++) {
+		const struct server *s = &r->servers.v[i];
+
+		v[i] = (struct mkfile_server){ s->name, s->address.host,
+			s->address.kind, s->address.port, s->weight };
+	}
+	mkfile_make_as(f, &r->set, v, 7);
+	memcpy(f->h->pool, r->pool, sizeof r->pool);
+}
+
+/* All that never changes, but who and when. */
+static void
+assert_same_file(const unsigned char *a, const unsigned char *b)
+{
+	const struct mcshm_header *h = (const void *)a;
+	struct mcshm_header x = *h, y = *(const struct mcshm_header *)b;
+
+	x.file_id[0] = y.file_id[0];
+	x.file_id[1] = y.file_id[1];
+	x.roster_id = y.roster_id;
+	x.created = y.created;
+	/* Sections may be laid out as one likes. */
+	x.section_size = y.section_size;
+	x.spare_off = y.spare_off;
+	x.entries_off = y.entries_off;
+	assert_memory_equal((char *)&x + MCSHM_SUM_A_OFF,
+	    (char *)&y + MCSHM_SUM_A_OFF, MCSHM_SUM_A_LEN);
+	assert_memory_equal((char *)&x + MCSHM_SUM_B_OFF,
+	    (char *)&y + MCSHM_SUM_B_OFF, MCSHM_SUM_B_LEN);
+	assert_memory_equal(a + h->roster_off, b + h->roster_off,
+	    h->section_off[0] - h->roster_off);
+}
+
+/* The daemon's file is the one that mkfile, which knows nothing of the daemon's
+ * code, makes of the same roster. */
+static void
+test_two_writers(void **state)
+{
+	struct scheme_setting set;
+
+	(void)state;
+	for (unsigned i = 0; mkplace_some(&set, i); i++) {
+		struct publish_roster r = roster_of(&set);
+		struct mkfile f;
+		unsigned char *daemon;
+		FILE *in;
+
+		free(r.map);		/* mkfile makes none */
+		r.map = NULL;
+		r.maps = 0;
+		publish_close(start_ok(&r));
+		make_same(&f, &r);
+		daemon = malloc(f.size);
+		in = fopen(path, "re");
+		assert_non_null(in);
+		assert_int_equal(fread(daemon, 1, f.size, in), f.size);
+		assert_int_equal(fgetc(in), EOF);
+		fclose(in);
+		assert_same_file(daemon, f.p);
+		free(daemon);
+		mkfile_free(&f);
+		publish_roster_free(&r);
+		unlink(path);
+	}
+}
+
+/* Is the file that is there the one for this roster? */
+static bool
+is_kept(struct publish_roster *r)
+{
+	struct publish *p = open_ok(r);
+	const bool kept = publish_left(p)->kept;
+
+	publish_close(p);
+	return kept;
+}
+
+static void
+check_kept(const struct publish_roster *r)
+{
+	struct publish_roster other;
+
+#define CHANGED(change) do {						\
+	assert_int_equal(publish_roster_copy(&other, r), 0);		\
+	change;								\
+	assert_false(is_kept(&other));					\
+	publish_roster_free(&other);					\
+} while (0)
+	assert_int_equal(publish_roster_copy(&other, r), 0);
+	assert_true(is_kept(&other));
+	publish_roster_free(&other);
+	CHANGED(other.dead = MCSHM_DEAD_MISS);
+	CHANGED(other.failover_ttl = 60);
+	CHANGED(other.set.hash_flags ^= MCSHM_HASH_UNSIGNED);
+	if (scheme_takes_hash_tag(r->set.scheme))
+		CHANGED(other.set.hash_tag = '[' | ']' << 8);
+	if (r->maps > 0) {
+		CHANGED(other.map[3] = 4);
+		CHANGED(other.maps = 4);
+		CHANGED(other.maps = 0);
+	}
+	if (scheme_has_weights(r->set.scheme) &&
+	    !scheme_takes_map(r->set.scheme))
+		CHANGED(other.servers.v[2].weight = 40);
+	assert_int_equal(publish_roster_copy(&other, r), 0);
+	assert_true(is_kept(&other));
+	publish_roster_free(&other);
+#undef CHANGED
+}
+
+static void
+test_attach_by_scheme(void **state)
+{
+	struct scheme_setting set;
+
+	(void)state;
+	for (unsigned i = 0; mkplace_some(&set, i); i++) {
+		struct publish_roster r = roster_of(&set);
+
+		publish_close(start_ok(&r));
+		check_kept(&r);
+		publish_roster_free(&r);
+		unlink(path);
+	}
+}
+
+/* A client of the file chooses by the map. */
+static void
+test_map(void **state)
+{
+	const struct scheme_setting set =
+	    mkplace_setting(MCSHM_SCHEME_LIBMEMCACHED_VIRTUAL_BUCKET);
+	struct publish_roster r = roster_of(&set);
+	struct mcshm_choice c;
+	struct publish *p;
+	struct mcshm *m;
+
+	(void)state;
+	p = start_ok(&r);
+	m = reader();
+	assert_int_equal(header().buckets, 8);
+	for (unsigned i = 0; i < 1000; i++) {
+		const struct scheme_key k = scheme_key(&set, &i, sizeof i);
+
+		assert_int_equal(mcshm_pick(m, &i, sizeof i, &c), 0);
+		assert_int_equal(c.slot, site_map[k.h % 8]);
+	}
+	mcshm_close(m);
+	publish_close(p);
+	publish_roster_free(&r);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -1278,7 +1527,7 @@ main(int argc, char **argv)
 		T(test_section_is_synced_before_the_flip),
 		T(test_beat_rewrites_no_section),
 		T(test_restart_keeps_inode_and_verdicts),
-		T(test_exchange),
+		T(test_exchange), T(test_report),
 		T(test_equal_roster_keeps_the_file),
 		T(test_restart_with_another_roster),
 		T(test_second_daemon),
@@ -1302,6 +1551,9 @@ main(int argc, char **argv)
 		T(test_address_epoch),
 		T(test_admin_bits),
 		T(test_hurry),
+		T(test_two_writers),
+		T(test_attach_by_scheme),
+		T(test_map),
 	};
 
 	if (argc > 1)			/* one test, by its name */

@@ -31,11 +31,13 @@
 #include <unistd.h>
 
 #include "mkfile.h"
+#include "mkplace.h"
 #include "reader.h"
 
 #define SECOND UINT64_C(1000000000)
 #define MAGLEV MCSHM_SCHEME_MAGLEV
 #define MODULA MCSHM_SCHEME_LIBMEMCACHED_MODULA
+#define KETAMA MCSHM_SCHEME_LIBMEMCACHED_KETAMA
 
 /* What takes a second takes half a minute under TSan. */
 #ifdef __SANITIZE_THREAD__
@@ -71,12 +73,20 @@ open_web(unsigned flags)
 
 /* n servers, all UP, in a file, opened. */
 static void
-start(uint32_t scheme, uint32_t n)
+start_as(const struct scheme_setting *set, uint32_t n)
 {
-	mkfile_make(&file, scheme, NULL, n);
+	mkfile_make_as(&file, set, NULL, n);
 	now = file.h->heartbeat;
 	mkfile_create(&file, path);
 	open_web(0);
+}
+
+static void
+start(uint32_t scheme, uint32_t n)
+{
+	const struct scheme_setting set = { .scheme = scheme };
+
+	start_as(&set, n);
 }
 
 static void
@@ -108,20 +118,21 @@ pick(unsigned i, struct mcshm_choice *c)
 }
 
 /* A key that has its home in this slot (and is or is not one of those that
- * look at the clock anyway). */
+ * look at the clock anyway: those of other hashes go by other bits). */
 static unsigned
 key_of(uint32_t slot, bool sample)
 {
+	const struct scheme_place p = mkfile_place(&file);
+	const bool known = p.set.hash <= MCSHM_HASH_ONE_AT_A_TIME;
+
 	for (unsigned i = 0; i < 10000000; i++) {
 		char key[32];
 		const int len = snprintf(key, sizeof key, "user:%u", i);
-		const uint64_t h = scheme_key(file.h->hash, key, (size_t)len);
-		const uint16_t *bucket =
-		    (uint16_t *)(file.p + file.h->buckets_off);
+		const struct scheme_key k =
+		    scheme_key(&p.set, key, (size_t)len);
 
-		if (bucket[scheme_bucket(file.h->scheme, h, 0,
-			file.h->buckets)] == slot &&
-		    ((h & 0xff000000) == 0) == sample)
+		if (scheme_home(&p, &k) == slot &&
+		    (!known || ((k.h & 0xff000000) == 0) == sample))
 			return i;
 	}
 	fail();
@@ -425,7 +436,9 @@ static const struct field {
 	F(roster_off, MCSHM_EDAMAGED), F(section_size, MCSHM_EDAMAGED),
 	F(spare_off, 1), F(entries_off, 1), F(entry_stride, MCSHM_EDAMAGED),
 	F(stale_after, 1), F(dead, 1), F(failover_ttl, 1), F(ring_points, 1),
-	F(ring_off, 1), F(roster_sum, 1), F(table_sum, 1), F(boot_id[0], 1),
+	F(ring_off, 1), F(ring_index_off, 1), F(ring_index_bits, 1),
+	F(points_hash, 1), F(hash_flags, 1), F(hash_tag, 1), F(roster_sum, 1),
+	F(table_sum, 1), F(boot_id[0], 1),
 	F(heartbeat, 1),
 #undef F
 };
@@ -462,11 +475,17 @@ check_field(const struct field *f, int how)
 static void
 test_damaged_fields(void **state)
 {
+	static const uint32_t schemes[] = { MAGLEV, KETAMA,
+		MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS };
+
 	(void)state;
-	mkfile_make(&file, MAGLEV, NULL, 70);
-	for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
-		for (int how = 0; how < 9; how++)
-			check_field(&fields[i], how);
+	for (size_t s = 0; s < 3; s++) {
+		mkfile_make(&file, schemes[s], NULL, 70);
+		for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+			for (int how = 0; how < 9; how++)
+				check_field(&fields[i], how);
+		mkfile_free(&file);
+	}
 }
 
 /* Particular ones, with the reason. */
@@ -490,7 +509,11 @@ test_refused(void **state)
 	REFUSED(file.h->version = 2 << 16, MCSHM_EVERSION);
 	REFUSED(file.h->version = 0, MCSHM_EVERSION);
 	REFUSED(file.h->incompat = 1, MCSHM_EVERSION);
-	REFUSED(file.h->scheme = 3, MCSHM_EVERSION);
+	REFUSED(file.h->scheme = MCSHM_SCHEMES, MCSHM_EVERSION);
+	REFUSED(file.h->scheme = KETAMA, MCSHM_EVERSION);
+	REFUSED(file.h->points_hash = MCSHM_HASH_MD5, MCSHM_EVERSION);
+	REFUSED(file.h->hash_flags = 2, MCSHM_EVERSION);
+	REFUSED(file.h->hash_tag = '{' | '}' << 8, MCSHM_EVERSION);
 	REFUSED(file.h->hash = MCSHM_HASH_ONE_AT_A_TIME, MCSHM_EVERSION);
 	REFUSED(file.h->generation = 0, MCSHM_EDAMAGED);
 	REFUSED(file.h->roster_id |= 1, MCSHM_EDAMAGED);
@@ -520,6 +543,28 @@ test_refused(void **state)
 	file.h->header_sum ^= 1;
 	mkfile_write(&file, path, good.file_size);
 	assert_int_equal(mcshm_open(&m, "web", 0), MCSHM_EDAMAGED);
+	/* Where the ring is, and its index. */
+	mkfile_free(&file);
+	mkfile_make(&file, KETAMA, NULL, 5);
+	good = *file.h;
+	REFUSED(file.h->ring_points = 0, MCSHM_EDAMAGED);
+	REFUSED(file.h->ring_points = MCSHM_MAX_POINTS + 1, MCSHM_EDAMAGED);
+	REFUSED(file.h->ring_points = (uint32_t)good.file_size / 8,
+	    MCSHM_EDAMAGED);
+	REFUSED(file.h->ring_off += 4, MCSHM_EDAMAGED);
+	REFUSED(file.h->ring_off = 0, MCSHM_EDAMAGED);
+	REFUSED(file.h->ring_off = UINT64_MAX - 7, MCSHM_EDAMAGED);
+	REFUSED(file.h->ring_off = good.file_size - 8 * good.ring_points + 8,
+	    MCSHM_EDAMAGED);
+	REFUSED(file.h->ring_index_bits = MCSHM_MAX_INDEX_BITS + 1,
+	    MCSHM_EDAMAGED);
+	REFUSED(file.h->ring_index_bits = 20, MCSHM_EDAMAGED);
+	REFUSED(file.h->ring_index_bits = UINT32_MAX, MCSHM_EDAMAGED);
+	REFUSED(file.h->ring_index_off += 2, MCSHM_EDAMAGED);
+	REFUSED(file.h->ring_index_off = 0, MCSHM_EDAMAGED);
+	REFUSED(file.h->ring_index_off = good.file_size -
+	    (UINT64_C(4) << good.ring_index_bits), MCSHM_EDAMAGED);
+	REFUSED(file.h->ring_index_off = UINT64_MAX - 3, MCSHM_EDAMAGED);
 #undef REFUSED
 }
 
@@ -539,13 +584,12 @@ test_truncated(void **state)
 
 /* Who owns the file goes mad while it is mapped. */
 static void
-test_mad_writer(void **state)
+check_mad_writer(uint32_t scheme, unsigned rounds)
 {
 	uint64_t random = 99;
 
-	(void)state;
-	start(MAGLEV, 70);
-	for (unsigned i = 0; i < FEWER(3000); i++) {
+	start(scheme, 70);
+	for (unsigned i = 0; i < rounds; i++) {
 		const size_t hot = i % 2 ? 1968 : file.map_size;
 		uint64_t off, bits;
 
@@ -567,6 +611,17 @@ test_mad_writer(void **state)
 				mcshm_store(file.map + j,
 				    mcshm_load(file.p + j));
 	}
+	teardown(NULL);
+	setup(NULL);
+}
+
+static void
+test_mad_writer(void **state)
+{
+	(void)state;
+	check_mad_writer(MAGLEV, FEWER(3000));
+	for (uint32_t scheme = MODULA; scheme < MCSHM_SCHEMES; scheme++)
+		check_mad_writer(scheme, FEWER(300));
 }
 
 /* A table that leads to slots which are not there, and bits that say they are
@@ -595,19 +650,61 @@ test_mad_table(void **state)
 	}
 }
 
+/* The same of a ring; with an index that leads to where no point is. */
+static void
+test_mad_ring(void **state)
+{
+	static const uint32_t schemes[] = { KETAMA, MCSHM_SCHEME_DALLI };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct mcshm_point *ring;
+		uint32_t *cell;
+
+		start(schemes[i], 70);
+		ring = (void *)(file.map + file.h->ring_off);
+		cell = (void *)(file.map + file.h->ring_index_off);
+		for (uint32_t p = 0; p < file.h->ring_points; p++)
+			ring[p] = (struct mcshm_point){ p * 2654435761u,
+				70 + p % 7 * 16384 };
+		for (uint32_t c = 0; c >> file.h->ring_index_bits == 0; c++)
+			cell[c] = c % 3 ? UINT32_MAX - c : c * 1000003;
+		memset(file.map + file.h->section_off[0] + file.h->bitmap_off,
+		    0xff, 1000);
+		for (unsigned k = 0; k < 1000; k++) {
+			struct mcshm_choice c;
+
+			assert_int_equal(pick(k, &c), MCSHM_OK);
+			assert_true(c.slot < 70 && c.home < 70);
+		}
+		teardown(NULL);
+		setup(NULL);
+	}
+}
+
 /* Picking ----------------------------------------------------------------- */
+
+/* A ring of which a hash of 15 bits meets but the first few points. */
+static bool
+is_stuck(const struct scheme_setting *set)
+{
+	return scheme_has_ring(set->scheme) && set->hash == MCSHM_HASH_CRC;
+}
 
 static void
 test_pick(void **state)
 {
 	struct mcshm_choice c;
-	const uint32_t schemes[] = { MAGLEV, MODULA };
+	struct scheme_setting set;
 
 	(void)state;
-	for (size_t s = 0; s < 2; s++) {
+	for (unsigned s = 0; mkplace_some(&set, s); s++) {
 		unsigned k0, held;
+		int err;
 
-		start(schemes[s], 10);
+		if (is_stuck(&set))
+			continue;
+		start_as(&set, 16);
 		k0 = key_of(4, false);
 		held = key_of(5, false);
 		for (int again = 0; again < 3; again++) {
@@ -626,7 +723,8 @@ test_pick(void **state)
 		mkfile_set(&file, 6, MCSHM_UP, MCSHM_DRAIN);
 		publish_one(5, MCSHM_HELD, MCSHM_READY);
 		memset(&c, 0xff, sizeof c);
-		assert_int_equal(pick(k0, &c) == MCSHM_EHELD, c.slot == 5);
+		err = pick(k0, &c);
+		assert_int_equal(err == MCSHM_EHELD, c.slot == 5);
 		assert_int_equal(c.home, 4);
 		assert_true(c.slot != 4 && c.slot != 6 && c.tries > 0);
 		assert_int_equal(c.flags, 0);
@@ -652,23 +750,25 @@ static void
 test_fast_path_is_slow_path(void **state)
 {
 	unsigned char key[300];
+	struct scheme_setting set;
 
 	(void)state;
-	for (uint32_t scheme = MAGLEV; scheme <= MODULA; scheme++) {
-		start(scheme, 10);
+	for (unsigned s = 0; mkplace_some(&set, s); s++) {
+		start_as(&set, 10);
 		publish_one(3, MCSHM_DOWN, MCSHM_READY);
-		for (unsigned i = 0; i < 30000; i++) {
+		for (unsigned i = 0; i < FEWER(s < 2 ? 30000 : 6000); i++) {
 			const size_t len = i % sizeof key;
 			struct scheme_choice want;
 			struct mcshm_choice c;
+			struct scheme_key k;
 			struct reader_view v;
 
 			for (size_t j = 0; j < len; j++)
 				key[j] = (unsigned char)(i * 31 + j * j * i);
 			reader_view(m, file.h->generation, &v);
+			k = scheme_key(&v.place.set, key, len);
 			assert_int_equal(mcshm_pick(m, key, len, &c),
-			    scheme_pick(&v.place, scheme_key(v.place.hash, key,
-				len), &want));
+			    scheme_pick(&v.place, &k, &want));
 			assert_int_equal(c.slot, want.slot);
 			assert_int_equal(c.home, want.home);
 			assert_int_equal(c.tries, want.tries);
@@ -678,14 +778,79 @@ test_fast_path_is_slow_path(void **state)
 	}
 }
 
+/* All processes that see the same generation choose the same. */
+static _Noreturn void
+pick_elsewhere(int fd, unsigned keys)
+{
+	struct mcshm *other = NULL;
+	struct mcshm_choice c;
+
+	if (mcshm_open(&other, "web", 0) != 0)
+		_exit(1);
+	other->clock = fake_clock;
+	for (unsigned i = 0; i < keys; i++) {
+		char key[32];
+		const int len = snprintf(key, sizeof key, "user:%u", i);
+		const int err = mcshm_pick(other, key, (size_t)len, &c);
+
+		if (write(fd, &err, sizeof err) != sizeof err ||
+		    write(fd, &c, sizeof c) != sizeof c)
+			_exit(2);
+	}
+	_exit(0);
+}
+
+static void
+compare_with(int fd, unsigned keys)
+{
+	for (unsigned i = 0; i < keys; i++) {
+		struct mcshm_choice c, theirs;
+		int err;
+
+		assert_int_equal(read(fd, &err, sizeof err), sizeof err);
+		assert_int_equal(read(fd, &theirs, sizeof theirs),
+		    sizeof theirs);
+		assert_int_equal(pick(i, &c), err);
+		assert_memory_equal(&c, &theirs, sizeof c);
+	}
+}
+
+static void
+test_processes_agree(void **state)
+{
+	struct scheme_setting set;
+
+	(void)state;
+	for (unsigned s = 0; mkplace_some(&set, s); s++) {
+		int ends[2], code;
+		pid_t pid;
+
+		start_as(&set, 30);
+		for (uint32_t i = 0; i < 30; i++)
+			mkfile_set(&file, i, i * 7 % 4, MCSHM_READY);
+		mkfile_publish(&file);
+		assert_int_equal(pipe(ends), 0);
+		pid = fork();
+		assert_true(pid >= 0);
+		if (pid == 0)
+			pick_elsewhere(ends[1], 500);
+		close(ends[1]);
+		compare_with(ends[0], 500);
+		close(ends[0]);
+		assert_int_equal(waitpid(pid, &code, 0), pid);
+		assert_int_equal(code, 0);
+		teardown(NULL);
+		setup(NULL);
+	}
+}
+
 /* None usable: no key is hashed; this one can not be. */
 static void
-test_none(void **state)
+check_none(const struct scheme_setting *set)
 {
 	struct mcshm_choice c;
 
-	(void)state;
-	start(MAGLEV, 10);
+	start_as(set, 10);
 	mkfile_set_all(&file, MCSHM_DOWN, MCSHM_READY);
 	mkfile_publish(&file);
 	for (int again = 0; again < 3; again++) {
@@ -703,6 +868,61 @@ test_none(void **state)
 	now += 31 * SECOND;
 	assert_int_equal(mcshm_pick(m, NULL, 100, &c), MCSHM_ENONE);
 	assert_int_equal(c.flags, MCSHM_BLIND);
+	teardown(NULL);
+	setup(NULL);
+}
+
+static void
+test_none(void **state)
+{
+	struct scheme_setting set;
+
+	(void)state;
+	for (unsigned i = 0; mkplace_some(&set, i); i++)
+		check_none(&set);
+}
+
+static void
+check_dead_policy(const struct scheme_setting *set, uint32_t dead, int want)
+{
+	struct mcshm_choice c;
+	unsigned down, held, up, drained;
+
+	mkfile_make_as(&file, set, NULL, 16);
+	mkfile_set(&file, 3, MCSHM_UP, MCSHM_DRAIN);
+	file.h->dead = dead;
+	file.h->failover_ttl = 60;
+	mkfile_set(&file, 1, MCSHM_DOWN, MCSHM_READY);
+	mkfile_set(&file, 2, MCSHM_HELD, MCSHM_READY);
+	now = file.h->heartbeat;
+	mkfile_create(&file, path);
+	open_web(0);
+	up = key_of(0, false);
+	down = key_of(1, false);
+	held = key_of(2, false);
+	drained = key_of(3, false);
+	assert_int_equal(pick(up, &c), MCSHM_OK);
+	assert_int_equal(c.failover_ttl, 0);
+	assert_int_equal(pick(held, &c), MCSHM_EHELD);
+	assert_int_equal(c.slot, 2);
+	/* It may be silence that the key goes on to. */
+	assert_true(pick(down, &c) == want ||
+	    (want == MCSHM_OK && pick(down, &c) == MCSHM_EHELD));
+	assert_int_equal(c.home, 1);
+	assert_true(c.roster != 0);
+	assert_int_equal(c.slot != 1, want == MCSHM_OK);
+	assert_int_equal(c.failover_ttl, want == MCSHM_OK ? 60 : 0);
+	assert_true(pick(drained, &c) == want ||
+	    (want == MCSHM_OK && pick(drained, &c) == MCSHM_EHELD));
+	/* Stale: nobody says that it is down. */
+	now += 31 * SECOND;
+	assert_int_equal(pick(drained, &c), MCSHM_OK);
+	assert_true(c.slot != 3 && c.flags == MCSHM_BLIND);
+	assert_int_equal(pick(down, &c), MCSHM_OK);
+	assert_int_equal(c.slot, 1);
+	assert_int_equal(c.flags, MCSHM_BLIND);
+	teardown(NULL);
+	setup(NULL);
 }
 
 static void
@@ -714,49 +934,14 @@ test_dead_policy(void **state)
 	} rows[] = { { MCSHM_DEAD_REHASH, MCSHM_OK },
 		{ MCSHM_DEAD_MISS, MCSHM_EMISS },
 		{ MCSHM_DEAD_ERROR, MCSHM_EDOWN }, { 77, MCSHM_OK } };
+	struct scheme_setting set;
 
 	(void)state;
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		struct mcshm_choice c;
-		unsigned down, held, up, drained;
-
-		mkfile_make(&file, MAGLEV, NULL, 10);
-		mkfile_set(&file, 3, MCSHM_UP, MCSHM_DRAIN);
-		file.h->dead = rows[i].dead;
-		file.h->failover_ttl = 60;
-		mkfile_set(&file, 1, MCSHM_DOWN, MCSHM_READY);
-		mkfile_set(&file, 2, MCSHM_HELD, MCSHM_READY);
-		now = file.h->heartbeat;
-		mkfile_create(&file, path);
-		open_web(0);
-		up = key_of(0, false);
-		down = key_of(1, false);
-		held = key_of(2, false);
-		drained = key_of(3, false);
-		assert_int_equal(pick(up, &c), MCSHM_OK);
-		assert_int_equal(c.failover_ttl, 0);
-		assert_int_equal(pick(held, &c), MCSHM_EHELD);
-		assert_int_equal(c.slot, 2);
-		assert_int_equal(pick(down, &c), rows[i].want);
-		assert_int_equal(c.home, 1);
-		assert_true(c.roster != 0);
-		if (rows[i].want == MCSHM_OK) {
-			assert_true(c.slot != 1);
-			assert_int_equal(c.failover_ttl, 60);
-		} else {
-			assert_int_equal(c.slot, 1);
-		}
-		assert_int_equal(pick(drained, &c), rows[i].want);
-		/* Stale: nobody says that it is down. */
-		now += 31 * SECOND;
-		assert_int_equal(pick(drained, &c), MCSHM_OK);
-		assert_true(c.slot != 3 && c.flags == MCSHM_BLIND);
-		assert_int_equal(pick(down, &c), MCSHM_OK);
-		assert_int_equal(c.slot, 1);
-		assert_int_equal(c.flags, MCSHM_BLIND);
-		teardown(NULL);
-		setup(NULL);
-	}
+	for (unsigned s = 0; mkplace_some(&set, s); s++)
+		for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+			if (!is_stuck(&set))
+				check_dead_policy(&set, rows[i].dead,
+				    rows[i].want);
 }
 
 static void
@@ -1820,8 +2005,10 @@ main(int argc, char **argv)
 		TEST(test_truncated),
 		TEST(test_mad_writer),
 		TEST(test_mad_table),
+		TEST(test_mad_ring),
 		TEST(test_pick),
 		TEST(test_fast_path_is_slow_path),
+		TEST(test_processes_agree),
 		TEST(test_none),
 		TEST(test_dead_policy),
 		TEST(test_fail_open),

@@ -17,132 +17,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hash_one_at_a_time.h"
+#include "hash.h"
 #include "hash_xxh3.h"
 #include "mcshm.h"
-#include "scheme.h"
+#include "mkplace.h"
+#include "rule.h"
 #include "scheme_inline.h"
+#include "scheme_maglev.h"
+#include "scheme_ring.h"
 
 #define MAGLEV MCSHM_SCHEME_MAGLEV
 #define MODULA MCSHM_SCHEME_LIBMEMCACHED_MODULA
 
-/* A placement in memory of its own ---------------------------------------- */
+#define DOWN MKPLACE_DOWN
+#define USABLE MKPLACE_USABLE
+#define HELD MKPLACE_HELD
 
-#define MANY 1024u			/* servers at most, here */
-
-struct memory {
-	uint64_t usable[MANY / 64], held[MANY / 64], ready[MANY / 64];
-	struct mcshm_roster roster[MANY];
-	uint16_t bucket[1048583];
-};
-
-struct pool {
-	struct memory *memory;
-	struct scheme_place place;
-	struct scheme_server server[MANY];
-	char ident[MANY][32];
-};
-
-static void
-pool_build(struct pool *p)
+static struct mkplace *
+place_new(uint32_t scheme, uint32_t n, uint32_t (*weight)(uint32_t))
 {
-	const uint32_t scheme = p->place.scheme, n = p->place.servers;
-	void *scratch = malloc(scheme_scratch(scheme, n) + 1);
+	const struct scheme_setting set = mkplace_setting(scheme);
 
-	scheme_build(scheme, p->server, n, p->memory->bucket, scratch);
-	free(scratch);
-	for (uint32_t i = 0; i < n; i++) {
-		struct mcshm_roster *r = &p->memory->roster[i];
-
-		r->ident_hash = scheme_text_hash(p->server[i].ident,
-		    p->server[i].len);
-		r->weight = p->server[i].weight;
-	}
-}
-
-static uint32_t
-weight_one(uint32_t i)
-{
-	(void)i;
-	return 1;
-}
-
-static struct pool *
-pool_new(uint32_t scheme, uint32_t n, uint32_t (*weight)(uint32_t))
-{
-	struct pool *p = calloc(1, sizeof *p);
-
-	/* The mask wants a power of two. */
-	p->memory = calloc(1, 4 << 20);
-	assert_true(sizeof *p->memory <= 4 << 20);
-	p->place = (struct scheme_place){
-		.base = (unsigned char *)p->memory,
-		.mask = (4 << 20) - 1,
-		.buckets_off = offsetof(struct memory, bucket),
-		.bits_off = offsetof(struct memory, usable),
-		.roster_off = offsetof(struct memory, roster),
-		.scheme = scheme,
-		.hash = scheme_default_hash(scheme),
-		.servers = n,
-		.words = MANY / 64,
-		.buckets = scheme_buckets(scheme, n),
-		.roster_stride = sizeof(struct mcshm_roster),
-	};
-	for (uint32_t i = 0; i < n; i++) {
-		snprintf(p->ident[i], sizeof p->ident[i], "10.1.%u.%u:11211",
-		    i / 200, i % 200 + 1);
-		p->server[i] = (struct scheme_server){ p->ident[i],
-			strlen(p->ident[i]), weight(i) };
-	}
-	pool_build(p);
-	return p;
-}
-
-static void
-pool_free(struct pool *p)
-{
-	free(p->memory);
-	free(p);
-}
-
-enum { DOWN, USABLE, HELD };
-
-static void
-set(struct pool *p, uint32_t i, int state)
-{
-	const uint64_t bit = UINT64_C(1) << i % 64;
-	struct memory *m = p->memory;
-
-	m->usable[i / 64] &= ~bit;
-	m->held[i / 64] &= ~bit;
-	if (state == USABLE)
-		m->usable[i / 64] |= bit;
-	if (state == HELD)
-		m->held[i / 64] |= bit;
-}
-
-static void
-set_all(struct pool *p, int state)
-{
-	for (uint32_t i = 0; i < p->place.servers; i++)
-		set(p, i, state);
-}
-
-static int
-state_of(const struct pool *p, uint32_t i)
-{
-	if (p->memory->usable[i / 64] >> i % 64 & 1)
-		return USABLE;
-	return p->memory->held[i / 64] >> i % 64 & 1 ? HELD : DOWN;
-}
-
-static uint64_t
-key(const struct pool *p, unsigned i)
-{
-	char text[32];
-	const int len = snprintf(text, sizeof text, "user:%u", i);
-
-	return scheme_key(p->place.hash, text, (size_t)len);
+	return mkplace_new(&set, n, weight);
 }
 
 /* Names ------------------------------------------------------------------- */
@@ -150,47 +46,188 @@ key(const struct pool *p, unsigned i)
 static void
 test_names(void **state)
 {
-	char ident[272];
-	char long_address[300];
-
 	(void)state;
 	assert_int_equal(scheme_by_name("maglev"), MAGLEV);
 	assert_int_equal(scheme_by_name("libmemcached-modula"), MODULA);
 	assert_int_equal(scheme_by_name("modula"), 0);
-	assert_string_equal(scheme_name(MAGLEV), "maglev");
-	assert_string_equal(scheme_name(MODULA), "libmemcached-modula");
-	assert_null(scheme_name(77));
-	assert_int_equal(scheme_hash_by_name("xxh3"), MCSHM_HASH_XXH3);
-	assert_int_equal(scheme_hash_by_name("one_at_a_time"),
+	assert_null(scheme_name(0));
+	assert_null(scheme_name(MCSHM_SCHEMES));
+	for (uint32_t i = 1; i < MCSHM_SCHEMES; i++)
+		assert_int_equal(scheme_by_name(scheme_name(i)), i);
+	assert_int_equal(scheme_hash_by_name("default"),
 	    MCSHM_HASH_ONE_AT_A_TIME);
 	assert_int_equal(scheme_hash_by_name(""), 0);
 	assert_null(scheme_hash_name(0));
-	assert_true(scheme_takes_hash(MAGLEV, MCSHM_HASH_XXH3));
-	assert_false(scheme_takes_hash(MAGLEV, MCSHM_HASH_ONE_AT_A_TIME));
-	assert_false(scheme_takes_hash(MODULA, MCSHM_HASH_XXH3));
-	assert_false(scheme_takes_hash(77, 0));
-	assert_false(scheme_allows_repeats(MAGLEV));
-	assert_true(scheme_allows_repeats(MODULA));
-	assert_true(scheme_has_weights(MAGLEV));
-	assert_false(scheme_has_weights(MODULA));
-	assert_int_equal(scheme_buckets(77, 3), 0);
-	assert_int_equal(scheme_buckets(MODULA, 77), 77);
-	/* One size, or a site that grows loses its caches on the way. */
-	assert_int_equal(scheme_buckets(MAGLEV, 1), 262147);
-	assert_int_equal(scheme_buckets(MAGLEV, MCSHM_MAX_SERVERS), 262147);
+	assert_null(scheme_hash_name(MCSHM_HASHES));
+	for (uint32_t i = 1; i < MCSHM_HASHES; i++)
+		assert_int_equal(scheme_hash_by_name(scheme_hash_name(i)), i);
+}
 
-	assert_int_equal(scheme_ident(MAGLEV, "c1", "h:1", ident), 2);
-	assert_string_equal(ident, "c1");
-	assert_int_equal(scheme_ident(MAGLEV, "", "h:1", ident), 3);
-	assert_string_equal(ident, "h:1");
-	scheme_ident(MODULA, "c1", "h:1", ident);
-	assert_string_equal(ident, "h:1");
-	memset(long_address, 'x', sizeof long_address);
-	long_address[271] = '\0';
-	assert_int_equal(scheme_ident(MODULA, "", long_address, ident), 271);
-	long_address[271] = 'x';
-	long_address[299] = '\0';
-	assert_int_equal(scheme_ident(MODULA, "", long_address, ident), -1);
+/* What an ini that says only "scheme = NAME" means, for ever. */
+static const struct {
+	const char *scheme, *hash, *points;
+	bool repeats, weights, tag, map, ring;
+} defaults[] = {
+	{ "maglev", "xxh3", "xxh3", false, true, false, false, false },
+	{ "libmemcached-modula", "one_at_a_time", "one_at_a_time",
+	  true, false, false, false, false },
+	{ "libmemcached-ketama", "one_at_a_time", "one_at_a_time",
+	  true, false, false, false, true },
+	{ "libmemcached-ketama-weighted", "md5", "md5",
+	  true, true, false, false, true },
+	{ "libmemcached-virtual-bucket", "one_at_a_time", "one_at_a_time",
+	  true, false, false, true, false },
+	{ "twemproxy-ketama", "fnv1a_64", "md5",
+	  true, true, true, false, true },
+	{ "twemproxy-modula", "fnv1a_64", "fnv1a_64",
+	  true, true, true, false, false },
+	{ "cache-memcached", "crc", "crc", true, true, false, false, false },
+	{ "python-memcached", "crc", "crc", true, true, false, false, false },
+	{ "pymemcache-rendezvous", "murmur3_zero", "murmur3_zero",
+	  false, false, false, false, false },
+	{ "pymemcache-rendezvous-bytes", "murmur3_zero", "murmur3_zero",
+	  false, false, false, false, false },
+	{ "php-memcache-standard", "crc32a", "crc32a",
+	  true, true, false, false, false },
+	{ "php-memcache-consistent", "crc32a", "crc32a",
+	  true, true, false, false, false },
+	{ "dalli", "crc32a", "sha1", false, true, false, false, true },
+};
+
+static void
+test_defaults(void **state)
+{
+	(void)state;
+	assert_int_equal(sizeof defaults / sizeof *defaults,
+	    MCSHM_SCHEMES - 1);
+	for (uint32_t i = 1; i < MCSHM_SCHEMES; i++) {
+		const struct scheme_setting set = mkplace_setting(i);
+
+		assert_string_equal(scheme_name(i), defaults[i - 1].scheme);
+		assert_string_equal(scheme_hash_name(set.hash),
+		    defaults[i - 1].hash);
+		assert_string_equal(scheme_hash_name(set.points_hash),
+		    defaults[i - 1].points);
+		assert_int_equal(scheme_allows_repeats(i),
+		    defaults[i - 1].repeats);
+		assert_int_equal(scheme_has_weights(i),
+		    defaults[i - 1].weights);
+		assert_int_equal(scheme_takes_hash_tag(i),
+		    defaults[i - 1].tag);
+		assert_int_equal(scheme_takes_map(i), defaults[i - 1].map);
+		assert_int_equal(scheme_has_ring(i), defaults[i - 1].ring);
+		assert_true(scheme_setting_valid(&set));
+	}
+}
+
+static void
+test_settings(void **state)
+{
+	struct scheme_setting set = mkplace_setting(MAGLEV);
+
+	(void)state;
+#define VALID(what, is) \
+	do { const struct scheme_setting was = set; \
+		what; assert_int_equal(scheme_setting_valid(&set), is); \
+		set = was; } while (0)
+	VALID(set.hash = MCSHM_HASH_MD5, false);
+	VALID(set.hash = 0, false);
+	VALID(set.points_hash = 0, false);
+	VALID(set.hash_flags = MCSHM_HASH_UNSIGNED, true);
+	VALID(set.hash_flags = 2, false);
+	VALID(set.hash_tag = '{' | '}' << 8, false);
+	VALID(set.scheme = 0, false);
+	VALID(set.scheme = MCSHM_SCHEMES, false);
+	VALID(set.scheme = UINT32_MAX, false);
+	VALID(set.hash = UINT32_MAX, false);
+	set = mkplace_setting(MODULA);
+	VALID(set.hash = MCSHM_HASH_CRC, false);	/* and points_hash? */
+	VALID(set.hash = set.points_hash = MCSHM_HASH_CRC, true);
+	VALID(set.hash = set.points_hash = MCSHM_HASH_CRC16, false);
+	set = mkplace_setting(MCSHM_SCHEME_LIBMEMCACHED_KETAMA);
+	VALID(set.hash = MCSHM_HASH_MD5, true);		/* the order trap */
+	VALID(set.points_hash = MCSHM_HASH_SHA1, false);
+	set = mkplace_setting(MCSHM_SCHEME_LIBMEMCACHED_KETAMA_WEIGHTED);
+	VALID(set.hash = MCSHM_HASH_FNV1A_64, true);
+	VALID(set.points_hash = MCSHM_HASH_FNV1A_64, false);
+	set = mkplace_setting(MCSHM_SCHEME_TWEMPROXY_KETAMA);
+	VALID(set.hash_tag = '{' | '}' << 8, true);
+	VALID(set.hash_tag = 0x10000, false);
+	VALID(set.hash = MCSHM_HASH_MURMUR3, false);
+#undef VALID
+}
+
+/* Identities -------------------------------------------------------------- */
+
+#define V6 "2001:db8::1"
+
+static const struct {
+	struct scheme_where where;
+	const char *maglev, *modula, *ketama, *twemproxy, *php, *dalli;
+} idents[] = {
+	{ { "c1", "h", MCSHM_KIND_NAME, 11211 },
+	  "c1", "h:11211", "h", "c1", "h:11211", "h:11211" },
+	{ { "", "h", MCSHM_KIND_NAME, 11211 },
+	  "h:11211", "h:11211", "h", "h", "h:11211", "h:11211" },
+	{ { "", "10.0.0.1", MCSHM_KIND_IPV4, 1 }, "10.0.0.1:1", "10.0.0.1:1",
+	  "10.0.0.1:1", "10.0.0.1:1", "10.0.0.1:1", "10.0.0.1:1" },
+	{ { "", V6, MCSHM_KIND_IPV6, 11211 }, "[" V6 "]:11211",
+	  "[" V6 "]:11211", V6, V6, "[" V6 "]:11211", V6 ":11211" },
+	{ { "", V6, MCSHM_KIND_IPV6, 11212 }, "[" V6 "]:11212",
+	  "[" V6 "]:11212", V6 ":11212", V6 ":11212", "[" V6 "]:11212",
+	  V6 ":11212" },
+	{ { "", "/m", MCSHM_KIND_UNIX, 0 },
+	  "/m", "/m", "/m:0", "/m:", "unix:///m:0", "/m" },
+};
+
+static void
+check_ident(uint32_t scheme, const struct scheme_where *w, const char *want)
+{
+	char ident[272];
+
+	assert_int_equal(scheme_ident(scheme, w, ident), strlen(want));
+	assert_string_equal(ident, want);
+}
+
+static void
+test_idents(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof idents / sizeof *idents; i++) {
+		const struct scheme_where *w = &idents[i].where;
+
+		check_ident(MAGLEV, w, idents[i].maglev);
+		check_ident(MODULA, w, idents[i].modula);
+		check_ident(MCSHM_SCHEME_LIBMEMCACHED_KETAMA, w,
+		    idents[i].ketama);
+		check_ident(MCSHM_SCHEME_TWEMPROXY_KETAMA, w,
+		    idents[i].twemproxy);
+		check_ident(MCSHM_SCHEME_PHP_MEMCACHE_CONSISTENT, w,
+		    idents[i].php);
+		check_ident(MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS, w,
+		    idents[i].dalli);
+		check_ident(MCSHM_SCHEME_DALLI, w, idents[i].dalli);
+	}
+}
+
+static void
+test_long_idents(void **state)
+{
+	char ident[272], host[300];
+	const struct scheme_where path = { "", host, MCSHM_KIND_UNIX, 0 };
+	const struct scheme_where name = { "", host, MCSHM_KIND_NAME, 11211 };
+
+	(void)state;
+	memset(host, 'x', sizeof host);
+	host[271] = '\0';
+	assert_int_equal(scheme_ident(MODULA, &path, ident), 271);
+	assert_int_equal(scheme_ident(MODULA, &name, ident), -1);
+	host[271] = 'x';
+	host[299] = '\0';
+	for (uint32_t i = 1; i < MCSHM_SCHEMES; i++) {
+		assert_int_equal(scheme_ident(i, &path, ident), -1);
+		assert_int_equal(scheme_ident(i, &name, ident), -1);
+	}
 }
 
 /* Hashes ------------------------------------------------------------------ */
@@ -213,10 +250,10 @@ test_known_hashes(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
 		assert_int_equal(hash_one_at_a_time(known[i].key,
-		    strlen(known[i].key)), known[i].hash);
+		    strlen(known[i].key), 0), known[i].hash);
 	/* From the XXH3 sources' own sanity checks. */
 	assert_true(hash_xxh3("", 0, 0) == UINT64_C(0x2d06800538d394c2));
-	assert_true(scheme_key(MCSHM_HASH_XXH3, "foo", 3) ==
+	assert_true(hash_key(MCSHM_HASH_XXH3, 0, "foo", 3) ==
 	    hash_xxh3("foo", 3, 0));
 }
 
@@ -237,7 +274,7 @@ test_hash_as_libhashkit(void **state)
 			    random + 1)) >> 7 & (i % 2 ? 0xff : 0x7f));
 		if ((char)-1 > 0 && i % 2)
 			continue;
-		assert_int_equal(hash_one_at_a_time(bytes, len),
+		assert_int_equal(hash_one_at_a_time(bytes, len, 0),
 		    libhashkit_digest((char *)bytes, len,
 			HASHKIT_HASH_DEFAULT));
 	}
@@ -248,21 +285,20 @@ test_modula_as_libmemcached(void **state)
 {
 	(void)state;
 	for (uint32_t n = 1; n <= 101; n += n < 10 ? 1 : 13) {
-		struct pool *p = pool_new(MODULA, n, weight_one);
+		struct mkplace *p = place_new(MODULA, n, NULL);
 		memcached_st *mc = memcached_create(NULL);
 
 		for (uint32_t i = 0; i < n; i++)
 			memcached_server_add(mc, p->ident[i], 11211);
 		for (unsigned i = 0; i < 2000; i++) {
 			char text[32];
-			const int len = snprintf(text, sizeof text, "user:%u",
-			    i);
+			const struct scheme_key k = mkplace_key(p, text, i);
 
-			assert_int_equal(scheme_try(&p->place, key(p, i), 0),
-			    memcached_generate_hash(mc, text, (size_t)len));
+			assert_int_equal(scheme_home(&p->place, &k),
+			    memcached_generate_hash(mc, text, k.len));
 		}
 		memcached_free(mc);
-		pool_free(p);
+		mkplace_free(p);
 	}
 }
 
@@ -288,6 +324,13 @@ test_scale(void **state)
 /* The table --------------------------------------------------------------- */
 
 static uint32_t
+weight_one(uint32_t i)
+{
+	(void)i;
+	return 1;
+}
+
+static uint32_t
 weight_mixed(uint32_t i)
 {
 	return 1 + i % 7 * 3;
@@ -309,7 +352,7 @@ weight_one_heavy(uint32_t i)
 static void
 check_shares(uint32_t n, uint32_t (*weight)(uint32_t))
 {
-	struct pool *p = pool_new(MAGLEV, n, weight);
+	struct mkplace *p = place_new(MAGLEV, n, weight);
 	const uint32_t buckets = p->place.buckets;
 	uint32_t *got = calloc(n, sizeof *got);
 	double sum = 0;
@@ -317,8 +360,8 @@ check_shares(uint32_t n, uint32_t (*weight)(uint32_t))
 	for (uint32_t i = 0; i < n; i++)
 		sum += weight(i);
 	for (uint32_t b = 0; b < buckets; b++) {
-		assert_true(p->memory->bucket[b] < n);
-		got[p->memory->bucket[b]]++;
+		assert_true(p->bucket[b] < n);
+		got[p->bucket[b]]++;
 	}
 	for (uint32_t i = 0; i < n; i++) {
 		const double want = buckets * (weight(i) / sum);
@@ -327,7 +370,7 @@ check_shares(uint32_t n, uint32_t (*weight)(uint32_t))
 		assert_true(fabs(got[i] - want) <= 1.5 + want * 0.002);
 	}
 	free(got);
-	pool_free(p);
+	mkplace_free(p);
 }
 
 static void
@@ -349,63 +392,66 @@ test_shares(void **state)
 static void
 test_most_servers(void **state)
 {
-	const uint32_t n = MCSHM_MAX_SERVERS, m = scheme_buckets(MAGLEV, n);
-	struct scheme_server *server = calloc(n, sizeof *server);
-	char (*ident)[16] = calloc(n, sizeof *ident);
-	uint16_t *bucket = malloc(m * sizeof *bucket);
-	void *scratch = malloc(scheme_scratch(MAGLEV, n));
+	const uint32_t n = MCSHM_MAX_SERVERS;
+	struct mkplace *p = place_new(MAGLEV, n, weight_extreme);
 	bool *seen = calloc(n, sizeof *seen);
 
 	(void)state;
-	for (uint32_t i = 0; i < n; i++) {
-		const int len = snprintf(ident[i], sizeof ident[i], "s%u", i);
-
-		server[i] = (struct scheme_server){ ident[i], (size_t)len,
-			weight_extreme(i) };
-	}
-	scheme_build(MAGLEV, server, n, bucket, scratch);
-	for (uint32_t b = 0; b < m; b++) {
-		assert_true(bucket[b] < n);
-		seen[bucket[b]] = true;
+	for (uint32_t b = 0; b < p->place.buckets; b++) {
+		assert_true(p->bucket[b] < n);
+		seen[p->bucket[b]] = true;
 	}
 	for (uint32_t i = 0; i < n; i++)
 		assert_true(seen[i]);
 	free(seen);
-	free(scratch);
-	free(bucket);
-	free(ident);
-	free(server);
+	mkplace_free(p);
+}
+
+/* One size, or a site that grows loses its caches on the way. */
+static void
+test_maglev_size(void **state)
+{
+	(void)state;
+	assert_int_equal(scheme_maglev_buckets(), 262147);
+	for (uint32_t n = 1; n <= 100; n += 33) {
+		struct mkplace *p = place_new(MAGLEV, n, NULL);
+
+		assert_int_equal(p->place.buckets, 262147);
+		assert_int_equal(p->place.ring_points, 0);
+		mkplace_free(p);
+	}
 }
 
 /* The order of the servers is nothing to maglev. */
 static void
 test_order(void **state)
 {
-	struct pool *a = pool_new(MAGLEV, 50, weight_mixed);
-	struct pool *b = pool_new(MAGLEV, 50, weight_mixed);
+	struct mkplace *a = place_new(MAGLEV, 50, weight_mixed);
+	struct mkplace *b = place_new(MAGLEV, 50, weight_mixed);
 	struct scheme_choice ca, cb;
 
 	(void)state;
 	for (uint32_t i = 0; i < 50; i++)
 		b->server[i] = a->server[(i * 7 + 3) % 50];
-	pool_build(b);
+	mkplace_build(b);
 	for (uint32_t i = 0; i < 50; i++) {
-		set(a, (i * 7 + 3) % 50, i % 4);
-		set(b, i, i % 4);
+		mkplace_set(a, (i * 7 + 3) % 50, i % 4);
+		mkplace_set(b, i, i % 4);
 	}
 	for (unsigned i = 0; i < 20000; i++) {
-		const uint64_t h = key(a, i);
-		const int err = scheme_pick(&a->place, h, &ca);
+		char text[32];
+		const struct scheme_key k = mkplace_key(a, text, i);
+		const int err = scheme_pick(&a->place, &k, &ca);
 
-		assert_int_equal(err, scheme_pick(&b->place, h, &cb));
+		assert_int_equal(err, scheme_pick(&b->place, &k, &cb));
 		assert_int_equal(ca.tries, cb.tries);
 		assert_string_equal(a->server[ca.home].ident,
 		    b->server[cb.home].ident);
 		assert_string_equal(a->server[ca.slot].ident,
 		    b->server[cb.slot].ident);
 	}
-	pool_free(a);
-	pool_free(b);
+	mkplace_free(a);
+	mkplace_free(b);
 }
 
 /* One of n is removed: its keys move, and few others.  Measured: 0.24 % at 10,
@@ -413,19 +459,19 @@ test_order(void **state)
 static void
 check_disruption(uint32_t n, uint32_t (*weight)(uint32_t))
 {
-	struct pool *p = pool_new(MAGLEV, n, weight);
+	struct mkplace *p = place_new(MAGLEV, n, weight);
 	const uint32_t gone = n / 2, m = p->place.buckets;
 	uint16_t *before = malloc(m * sizeof *before);
 	uint32_t moved = 0, own = 0;
 
-	memcpy(before, p->memory->bucket, m * sizeof *before);
+	memcpy(before, p->bucket, m * sizeof *before);
 	for (uint32_t i = gone; i + 1 < n; i++)
 		p->server[i] = p->server[i + 1];
-	p->place.servers = n - 1;
-	assert_int_equal(scheme_buckets(MAGLEV, n - 1), m);
-	pool_build(p);
+	p->plan.n = n - 1;
+	mkplace_build(p);
+	assert_int_equal(p->place.buckets, m);
 	for (uint32_t b = 0; b < m; b++) {
-		const uint32_t now = p->memory->bucket[b];
+		const uint32_t now = p->bucket[b];
 
 		if (before[b] == gone)
 			own++;
@@ -435,7 +481,7 @@ check_disruption(uint32_t n, uint32_t (*weight)(uint32_t))
 	assert_true(own > 0);
 	assert_true(moved < m * 0.01);
 	free(before);
-	pool_free(p);
+	mkplace_free(p);
 }
 
 static void
@@ -465,24 +511,78 @@ test_golden(void **state)
 		{ MAGLEV, 1000, UINT64_C(0xcf60efce17e58a92) },
 		{ MODULA, 5, UINT64_C(0x0f7bb951bc3b77dd) },
 		{ MODULA, 1000, UINT64_C(0xda9ea2e67316fcf7) },
+		{ MCSHM_SCHEME_LIBMEMCACHED_KETAMA, 5,
+		  UINT64_C(0x3132dac97f47f2cf) },
+		{ MCSHM_SCHEME_LIBMEMCACHED_KETAMA, 100,
+		  UINT64_C(0x8e46cb89c94d49fc) },
+		{ MCSHM_SCHEME_LIBMEMCACHED_KETAMA_WEIGHTED, 5,
+		  UINT64_C(0x89014c511d63b9e4) },
+		{ MCSHM_SCHEME_LIBMEMCACHED_KETAMA_WEIGHTED, 100,
+		  UINT64_C(0x415847b2a36a887a) },
+		{ MCSHM_SCHEME_LIBMEMCACHED_VIRTUAL_BUCKET, 5,
+		  UINT64_C(0x8b528cb63b201d0f) },
+		{ MCSHM_SCHEME_LIBMEMCACHED_VIRTUAL_BUCKET, 100,
+		  UINT64_C(0x2960869bda16e84a) },
+		{ MCSHM_SCHEME_TWEMPROXY_KETAMA, 5,
+		  UINT64_C(0x5248b3be6a3d83c5) },
+		{ MCSHM_SCHEME_TWEMPROXY_KETAMA, 100,
+		  UINT64_C(0xdf380ba3865ad5d3) },
+		{ MCSHM_SCHEME_TWEMPROXY_MODULA, 5,
+		  UINT64_C(0x67fda55ebf792d51) },
+		{ MCSHM_SCHEME_TWEMPROXY_MODULA, 100,
+		  UINT64_C(0x959263c659b49491) },
+		{ MCSHM_SCHEME_CACHE_MEMCACHED, 5,
+		  UINT64_C(0xec48bfb257579264) },
+		{ MCSHM_SCHEME_CACHE_MEMCACHED, 100,
+		  UINT64_C(0x5c9aba5c9057fd17) },
+		{ MCSHM_SCHEME_PYTHON_MEMCACHED, 5,
+		  UINT64_C(0x8f2c650d806fb0cd) },
+		{ MCSHM_SCHEME_PYTHON_MEMCACHED, 100,
+		  UINT64_C(0x5de0b5b6bf04236b) },
+		{ MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS, 5,
+		  UINT64_C(0x0886333de64fb68b) },
+		{ MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS, 100,
+		  UINT64_C(0xaadf84311641df79) },
+		{ MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS_BYTES, 5,
+		  UINT64_C(0x5d9c17f761f69fcc) },
+		{ MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS_BYTES, 100,
+		  UINT64_C(0x1b3b485b513bbc09) },
+		{ MCSHM_SCHEME_PHP_MEMCACHE_STANDARD, 5,
+		  UINT64_C(0x650503387bcbc852) },
+		{ MCSHM_SCHEME_PHP_MEMCACHE_STANDARD, 100,
+		  UINT64_C(0x6c75fb90b40adc02) },
+		{ MCSHM_SCHEME_PHP_MEMCACHE_CONSISTENT, 5,
+		  UINT64_C(0x83ff4a3d252320db) },
+		{ MCSHM_SCHEME_PHP_MEMCACHE_CONSISTENT, 100,
+		  UINT64_C(0xa0720f7715f49f30) },
+		{ MCSHM_SCHEME_DALLI, 5,
+		  UINT64_C(0x2aeed32650c592fc) },
+		{ MCSHM_SCHEME_DALLI, 100,
+		  UINT64_C(0x6ad183a15ec0dbcf) },
 	};
+	bool good = true;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof golden / sizeof *golden; i++) {
-		struct pool *p = pool_new(golden[i].scheme, golden[i].n,
+		struct mkplace *p = place_new(golden[i].scheme, golden[i].n,
 		    weight_mixed);
 		uint64_t sum = 0;
 
 		for (uint32_t b = 0; b < p->place.buckets; b++)
-			sum = scheme_mix(sum + p->memory->bucket[b]);
+			sum = scheme_mix(sum + p->bucket[b]);
+		for (uint32_t b = 0; b < p->place.ring_points; b++)
+			sum = scheme_mix(sum + (p->ring[b].point |
+			    (uint64_t)p->ring[b].slot << 32));
 
 		/* Homes, salted tries and tails. */
 		for (uint32_t k = 0; k < golden[i].n; k++)
-			set(p, k, k % 17 == 0 ? USABLE : k % 17 == 5 ?
+			mkplace_set(p, k, k % 17 == 0 ? USABLE : k % 17 == 5 ?
 			    HELD : DOWN);
 		for (unsigned k = 0; k < 5000; k++) {
+			char text[32];
+			const struct scheme_key key = mkplace_key(p, text, k);
 			struct scheme_choice c;
-			const int err = scheme_pick(&p->place, key(p, k), &c);
+			const int err = scheme_pick(&p->place, &key, &c);
 
 			sum = scheme_mix(sum + (err == MCSHM_OK));
 			sum = scheme_mix(sum + c.home);
@@ -492,194 +592,438 @@ test_golden(void **state)
 		if (sum != golden[i].sum)
 			print_message("row %zu: 0x%016llx\n", i,
 			    (unsigned long long)sum);
-		assert_true(sum == golden[i].sum);
-		pool_free(p);
+		good = good && sum == golden[i].sum;
+		mkplace_free(p);
 	}
+	assert_true(good);
+}
+
+/* Rings ------------------------------------------------------------------- */
+
+/* Sorted points: spread, in heaps, the same ones several times, at the ends. */
+static uint32_t
+random_ring(struct mcshm_point *ring, uint32_t most, uint64_t seed)
+{
+	const uint32_t n = 1 + (uint32_t)(scheme_mix(seed) % most);
+	const unsigned shift = (unsigned)(scheme_mix(seed + 1) % 32);
+	const uint32_t base = (uint32_t)scheme_mix(seed + 2);
+
+	for (uint32_t i = 0; i < n; i++) {
+		const uint64_t r = scheme_mix(seed * 1000003 + i);
+		uint32_t at = 0;
+
+		ring[i].point = i % 50 == 7 ? (r & 1 ? UINT32_MAX : 0) :
+		    i % 9 == 4 ? base : base + ((uint32_t)r >> shift);
+		ring[i].slot = i;
+		for (at = i; at > 0 && ring[at - 1].point > ring[at].point;
+		    at--) {
+			const struct mcshm_point p = ring[at];
+
+			ring[at] = ring[at - 1];
+			ring[at - 1] = p;
+		}
+	}
+	return n;
+}
+
+static uint32_t
+first_point(const struct mcshm_point *ring, uint32_t n, uint32_t h)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (ring[i].point >= h)
+			return i;
+	return n;
+}
+
+static uint32_t
+ring_find(const struct scheme_place *p, uint32_t h)
+{
+	const struct scheme_ring ring = scheme_ring(p);
+
+	return scheme_ring_first(&ring, h);
+}
+
+/* With any index, and without one, as by looking at one point after the
+ * other. */
+static void
+test_ring_find(void **state)
+{
+	struct {
+		struct mcshm_point ring[512];
+		uint32_t index[(1 << 12) + 1];
+	} *m = calloc(1, 32768);
+	struct scheme_place p = { .base = (unsigned char *)m, .mask = 32767,
+		.ring_off = 0, .ring_index_off = sizeof m->ring };
+
+	(void)state;
+	assert_true(sizeof *m <= 32768);
+	for (uint64_t seed = 0; seed < 400; seed++) {
+		p.ring_points = random_ring(m->ring, seed % 4 ? 300 : 5, seed);
+		p.ring_index_bits = (uint32_t)(seed % 13);
+		if (p.ring_index_bits > 0)
+			scheme_ring_index(m->ring, p.ring_points, m->index,
+			    p.ring_index_bits);
+		for (uint32_t i = 0; i < 600; i++) {
+			const uint32_t near =
+			    m->ring[i / 3 % p.ring_points].point - 1 + i % 3;
+			const uint32_t h = i < 400 ? near :
+			    (uint32_t)scheme_mix(seed + i);
+
+			assert_int_equal(ring_find(&p, h), first_point(m->ring,
+			    p.ring_points, h));
+		}
+	}
+	free(m);
 }
 
 /* The chain --------------------------------------------------------------- */
 
-/* The rule once more, with logarithms from libm. */
-static uint32_t
-tail_by_libm(const struct pool *p, uint64_t h)
+static void
+check_walk(const struct mkplace *p, const struct scheme_key *k,
+    const uint32_t *slot, uint32_t steps)
 {
-	uint32_t best = p->place.servers;
-	long double least = 0;
+	struct scheme_walk w;
 
-	for (uint32_t i = 0; i < p->place.servers; i++) {
-		const uint64_t u = scheme_mix(scheme_mix(h) ^
-		    p->memory->roster[i].ident_hash);
-		const long double weight =
-		    p->place.scheme == MAGLEV ? p->server[i].weight : 1;
-		const long double cost =
-		    -log2l((long double)(u | 1) / 18446744073709551616.0L) /
-		    weight;
-
-		if (state_of(p, i) != DOWN &&
-		    (best == p->place.servers || cost < least)) {
-			best = i;
-			least = cost;
-		}
+	assert_int_equal(scheme_home(&p->place, k), slot[0]);
+	scheme_walk(&p->place, k, &w);
+	for (uint32_t t = 0; t < steps; t++) {
+		assert_int_equal(w.tries, t);
+		assert_int_equal(w.slot, slot[t]);
+		assert_int_equal(scheme_walk_next(&p->place, k, &w),
+		    t + 1 < steps);
 	}
-	return best;
 }
 
 static void
-check_pick(const struct pool *p, uint64_t h)
+check_pick(const struct mkplace *p, const struct scheme_key *k)
 {
 	struct scheme_choice c = { 99, 99, 99 };
-	const int err = scheme_pick(&p->place, h, &c);
-	uint32_t t = 0, slot = scheme_try(&p->place, h, 0);
+	uint32_t way[RULE_STEPS], t = 0, slot;
+	const uint32_t steps = rule_way(p, k, way);
+	const int err = scheme_pick(&p->place, k, &c);
 
-	assert_int_equal(c.home, slot);
-	while (t < SCHEME_TRIES && state_of(p, slot) == DOWN)
-		slot = scheme_try(&p->place, h, ++t);
-	if (state_of(p, slot) == DOWN) {
-		slot = tail_by_libm(p, h);
+	check_walk(p, k, way, steps);
+	assert_int_equal(c.home, way[0]);
+	while (t < steps && mkplace_state(p, way[t]) == DOWN)
 		t++;
-	}
-	assert_int_equal(c.tries, t);
-	if (slot == p->place.servers) {
+	slot = t < steps ? way[t] : rule_tail(p, k);
+	if (slot == p->plan.n) {
 		assert_int_equal(err, MCSHM_ENONE);
 		return;
 	}
+	if (t == steps)
+		t = rule_tail_tries(p, k, steps, slot);
+	assert_int_equal(c.tries, t);
 	assert_int_equal(c.slot, slot);
-	assert_int_equal(err,
-	    state_of(p, slot) == USABLE ? MCSHM_OK : MCSHM_EHELD);
+	assert_int_equal(err, mkplace_state(p, slot) == USABLE ? MCSHM_OK :
+	    MCSHM_EHELD);
 }
 
 /* Every state of every small pool: keys of usable servers stay, of held ones
  * too, and where there is one of the two, one is found. */
 static void
-check_all_states(uint32_t scheme, uint32_t n)
+check_all_states(const struct scheme_setting *set, uint32_t n, unsigned keys)
 {
-	struct pool *p = pool_new(scheme, n, weight_mixed);
+	struct mkplace *p = mkplace_new(set, n, weight_mixed);
 	uint32_t states = 1;
 
 	for (uint32_t i = 0; i < n; i++)
 		states *= 3;
 	for (uint32_t s = 0; s < states; s++) {
 		for (uint32_t i = 0, left = s; i < n; i++, left /= 3)
-			set(p, i, (int)(left % 3));
-		for (unsigned k = 0; k < 40; k++)
-			check_pick(p, key(p, k));
+			mkplace_set(p, i, (enum mkplace_state)(left % 3));
+		for (unsigned k = 0; k < keys; k++) {
+			char text[32];
+			const struct scheme_key one = mkplace_key(p, text, k);
+
+			check_pick(p, &one);
+		}
 	}
-	pool_free(p);
+	mkplace_free(p);
 }
 
 static void
 test_all_states(void **state)
 {
+	struct scheme_setting set;
+
 	(void)state;
-	for (uint32_t n = 1; n <= 8; n++) {
-		check_all_states(MAGLEV, n);
-		check_all_states(MODULA, n);
+	for (unsigned i = 0; mkplace_some(&set, i); i++)
+		for (uint32_t n = 1; n <= (i < 2 ? 8 : 5); n++)
+			check_all_states(&set, n, i < 2 ? 40 : 12);
+}
+
+/* The site's own buckets, a power of two of them; known answers of
+ * libmemcached. */
+static void
+test_map(void **state)
+{
+	static const uint16_t map[] = { 0, 1, 2, 0, 1, 2, 0, 1 };
+	static const struct {
+		const char *key;
+		uint32_t slot;
+	} known[] = { { "foo", 2 }, { "bar", 1 }, { "baz", 2 },
+		{ "user:42", 2 }, { "session:abc", 0 } };
+	const struct scheme_setting set =
+	    mkplace_setting(MCSHM_SCHEME_LIBMEMCACHED_VIRTUAL_BUCKET);
+	struct mkplace *p = mkplace_new(&set, 3, NULL);
+
+	(void)state;
+	assert_int_equal(p->place.buckets, 3);
+	p->plan.map = map;
+	p->plan.maps = 8;
+	mkplace_build(p);
+	assert_int_equal(p->place.buckets, 8);
+	mkplace_set_all(p, USABLE);
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+		const struct scheme_key k = scheme_key(&set, known[i].key,
+		    strlen(known[i].key));
+
+		assert_int_equal(scheme_home(&p->place, &k), known[i].slot);
+		check_pick(p, &k);
+	}
+	mkplace_free(p);
+}
+
+static void
+test_tag(void **state)
+{
+	static const struct { const char *key, *hashed; } known[] = {
+		{ "a{b}c", "b" }, { "{b}", "b" }, { "a{}c", "a{}c" },
+		{ "a{b", "a{b" }, { "a}b{c}", "c" }, { "{a{b}c}", "a{b" },
+		{ "a", "a" }, { "{", "{" }, { "x{y}z{w}", "y" },
+	};
+	struct scheme_setting set =
+	    mkplace_setting(MCSHM_SCHEME_TWEMPROXY_KETAMA);
+
+	(void)state;
+	set.hash_tag = '{' | '}' << 8;
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+		const struct scheme_key k = scheme_key(&set, known[i].key,
+		    strlen(known[i].key));
+
+		assert_int_equal(k.h, hash_key(set.hash, 0, known[i].hashed,
+		    strlen(known[i].hashed)));
+		assert_ptr_equal(k.p, known[i].key);
+		assert_int_equal(k.len, strlen(known[i].key));
+	}
+	assert_int_equal(scheme_key(&set, "", 0).h, 0);
+	/* One byte for both ends; and one that is no char. */
+	set.hash_tag = '$' | '$' << 8;
+	assert_int_equal(scheme_key(&set, "a$b$c", 5).h,
+	    hash_key(set.hash, 0, "b", 1));
+	set.hash_tag = 0xff | 0xfe << 8;
+	assert_int_equal(scheme_key(&set, "a\xff" "b\xfe", 4).h,
+	    hash_key(set.hash, 0, "b", 1));
+}
+
+/* Bytes of all kinds, of all lengths. */
+static struct scheme_key
+odd_key(const struct mkplace *p, unsigned char bytes[400], unsigned i)
+{
+	static const char plain[] = "\t\n\r az09~\x7f";
+	const size_t len = i < 60 ? i : scheme_mix(i) % 400;
+
+	for (size_t j = 0; j < len; j++) {
+		const uint64_t r = scheme_mix(i * 1000 + j);
+
+		/* Neither UTF-8 nor what Python quotes: see rule.c. */
+		bytes[j] = r >> 8 & 0x7f;
+		if (i % 2)
+			bytes[j] = (unsigned char)
+			    plain[r % (sizeof plain - 1)];
+		if (strchr("\"'\\", bytes[j]) != NULL)
+			bytes[j] = 'q';
+	}
+	return scheme_key(&p->place.set, bytes, len);
+}
+
+static void
+test_odd_keys(void **state)
+{
+	struct scheme_setting set;
+
+	(void)state;
+	for (unsigned i = 0; mkplace_some(&set, i); i++) {
+		struct mkplace *p = mkplace_new(&set, 20, weight_mixed);
+
+		for (uint32_t s = 0; s < 20; s++)
+			mkplace_set(p, s, s % 5 == 2 ? USABLE : DOWN);
+		for (unsigned k = 0; k < 400; k++) {
+			unsigned char bytes[400];
+			const struct scheme_key one = odd_key(p, bytes, k);
+
+			check_pick(p, &one);
+		}
+		mkplace_free(p);
 	}
 }
 
 /* Large pools of which few are left: the tail's work. */
 static void
+check_tail(const struct scheme_setting *set, uint32_t n, unsigned keys)
+{
+	struct mkplace *p = mkplace_new(set, n, weight_mixed);
+
+	for (uint32_t left = 0; left < 4; left++) {
+		mkplace_set_all(p, DOWN);
+		for (uint32_t i = 0; i < left; i++)
+			mkplace_set(p, n - 1 - i * 7, i == 1 ? HELD : USABLE);
+		for (unsigned k = 0; k < keys; k++) {
+			char text[32];
+			const struct scheme_key one = mkplace_key(p, text, k);
+
+			check_pick(p, &one);
+		}
+	}
+	mkplace_free(p);
+}
+
+static void
 test_tail(void **state)
 {
-	(void)state;
-	for (uint32_t n = 63; n <= 1000; n = n * 3 - 60) {
-		struct pool *p = pool_new(MAGLEV, n, weight_mixed);
+	struct scheme_setting set = mkplace_setting(MAGLEV);
 
-		for (uint32_t left = 0; left < 4; left++) {
-			set_all(p, DOWN);
-			for (uint32_t i = 0; i < left; i++)
-				set(p, n - 1 - i * 7, i == 1 ? HELD : USABLE);
-			for (unsigned k = 0; k < 3000; k++)
-				check_pick(p, key(p, k));
-		}
-		pool_free(p);
+	(void)state;
+	for (uint32_t n = 63; n <= 1000; n = n * 3 - 60)
+		check_tail(&set, n, 3000);
+	for (unsigned i = 1; mkplace_some(&set, i); i++) {
+		check_tail(&set, 65, 100);
+		check_tail(&set, 600, 20);
+	}
+}
+
+static void
+pick_all(const struct mkplace *p, int want, uint32_t slot)
+{
+	struct scheme_choice c;
+
+	for (unsigned k = 0; k < 300; k++) {
+		char text[32];
+		const struct scheme_key one = mkplace_key(p, text, k);
+
+		assert_int_equal(scheme_pick(&p->place, &one, &c), want);
+		if (want == MCSHM_OK)
+			assert_int_equal(c.slot, slot);
 	}
 }
 
 static void
 test_blind(void **state)
 {
-	struct pool *p = pool_new(MAGLEV, 70, weight_one);
-	struct scheme_choice c;
+	struct scheme_setting set;
 
 	(void)state;
-	set_all(p, HELD);
-	p->place.blind = true;
-	for (unsigned k = 0; k < 1000; k++)
-		assert_int_equal(scheme_pick(&p->place, key(p, k), &c),
-		    MCSHM_ENONE);
-	p->memory->ready[1] = 1 << 5;
-	for (unsigned k = 0; k < 1000; k++) {
-		assert_int_equal(scheme_pick(&p->place, key(p, k), &c), 0);
-		assert_int_equal(c.slot, 69);
+	for (unsigned i = 0; mkplace_some(&set, i); i++) {
+		struct mkplace *p = mkplace_new(&set, 70, NULL);
+
+		mkplace_set_all(p, HELD);
+		p->place.blind = true;
+		pick_all(p, MCSHM_ENONE, 0);
+		p->ready[1] = 1 << 5;
+		pick_all(p, MCSHM_OK, 69);
+		/* Slots that do not exist are nobody. */
+		p->ready[1] = UINT64_MAX << 6;
+		pick_all(p, MCSHM_ENONE, 0);
+		mkplace_free(p);
 	}
-	/* Slots that do not exist are nobody. */
-	p->memory->ready[1] = UINT64_MAX << 6;
-	p->memory->ready[2] = UINT64_MAX;
-	for (unsigned k = 0; k < 1000; k++)
-		assert_int_equal(scheme_pick(&p->place, key(p, k), &c),
-		    MCSHM_ENONE);
-	pool_free(p);
 }
 
-/* Keys of servers that are down go to the others by weight: chi-square of the
- * counts with as many degrees of freedom as others, bound at about 6 sigma. */
+/* Servers that are suspect: usable, but not to be taken. */
 static void
-check_spread(struct pool *p, bool tail_only)
+test_suspect(void **state)
 {
-	const uint32_t n = p->place.servers;
-	uint32_t *got = calloc(n, sizeof *got);
-	double sum = 0, weights = 0, chi = 0, others = 0;
-	struct scheme_choice c;
+	struct scheme_setting set;
+	_Atomic uint64_t suspect[2];
 
-	for (unsigned k = 0; k < 200000; k++) {
-		if (scheme_pick(&p->place, key(p, k), &c) != MCSHM_OK ||
-		    c.tries == 0 || (tail_only && c.tries <= SCHEME_TRIES))
-			continue;
-		got[c.slot]++;
-		sum++;
-	}
-	for (uint32_t i = 0; i < n; i++)
-		if (state_of(p, i) == USABLE)
-			weights += p->place.scheme == MAGLEV ?
-			    p->server[i].weight : 1;
-	for (uint32_t i = 0; i < n; i++) {
-		const double w =
-		    p->place.scheme == MAGLEV ? p->server[i].weight : 1;
-		const double want = sum * w / weights;
-
-		if (state_of(p, i) != USABLE)
-			continue;
-		chi += (got[i] - want) * (got[i] - want) / want;
-		others++;
-	}
-	others--;
-	assert_true(sum > 5000);
-	assert_true(chi < others + 6 * sqrt(2 * others) + 6);
-	free(got);
-}
-
-static void
-test_spread(void **state)
-{
 	(void)state;
-	for (uint32_t scheme = MAGLEV; scheme <= MODULA; scheme++) {
-		struct pool *p = pool_new(scheme, 12, weight_mixed);
+	for (unsigned i = 0; mkplace_some(&set, i); i++) {
+		struct mkplace *p = mkplace_new(&set, 70, NULL);
 
-		set_all(p, USABLE);
-		set(p, 3, DOWN);
-		check_spread(p, false);
-		set(p, 6, DOWN);
-		set(p, 0, DOWN);
-		check_spread(p, false);
-		pool_free(p);
-
-		p = pool_new(scheme, 1000, weight_mixed);
-		for (uint32_t i = 0; i < 10; i++)
-			set(p, i * 41 + 1, USABLE);
-		check_spread(p, true);
-		pool_free(p);
+		mkplace_set_all(p, USABLE);
+		p->place.suspect = suspect;
+		suspect[0] = UINT64_MAX;
+		suspect[1] = ~(UINT64_C(1) << 3);
+		pick_all(p, MCSHM_OK, 67);
+		suspect[1] = UINT64_MAX;
+		pick_all(p, MCSHM_ENONE, 0);
+		/* To be silent is no better. */
+		mkplace_set(p, 5, HELD);
+		pick_all(p, MCSHM_EHELD, 0);
+		mkplace_free(p);
 	}
+}
+
+/* Hostile places ---------------------------------------------------------- */
+
+/* Random numbers in a place's words; half of them such as a header can have
+ * that reader.c lets through. */
+static struct scheme_place
+hostile_place(const uint64_t *memory, size_t size, unsigned i)
+{
+	uint64_t r[16];
+	struct scheme_place p = { .base = (const unsigned char *)memory,
+		.mask = size - 1 };
+
+	for (uint64_t j = 0; j < 16; j++)
+		r[j] = scheme_mix(i * UINT64_C(16) + j);
+	p.buckets_off = r[0];
+	p.bits_off = r[1];
+	p.roster_off = r[2];
+	p.ring_off = r[8];
+	p.ring_index_off = r[9];
+	p.set = (struct scheme_setting){ r[3] % (MCSHM_SCHEMES + 2),
+		(uint32_t)(r[3] >> 32) % (MCSHM_HASHES + 2),
+		(uint32_t)r[10] % (MCSHM_HASHES + 2), r[11] & 1,
+		i % 4 ? 0 : (uint32_t)r[12] & 0xffff };
+	p.servers = r[4] % (i % 3 ? 100 : MCSHM_MAX_SERVERS + 1);
+	p.words = r[5] % (MCSHM_MAX_WORDS + 1);
+	p.buckets = i % 5 ? (uint32_t)r[6] : 0;
+	p.ring_points = i % 6 ? (uint32_t)r[13] >> r[14] % 32 : 0;
+	p.ring_index_bits = (uint32_t)(r[15] % (i % 7 ? 23 : 70));
+	p.roster_stride = (uint32_t)r[7];
+	p.blind = r[7] >> 63;
+	return p;
+}
+
+/* A few of the order, and where the pool is small, all of it. */
+static void
+hostile_order(const struct scheme_place *p, const struct scheme_key *k)
+{
+	const bool small = p->servers <= 100;
+	uint64_t set[MCSHM_MAX_WORDS];
+	bool seen[MCSHM_MAX_SERVERS] = { false };
+	struct scheme_order o;
+	struct scheme_choice c;
+	uint32_t n = 0;
+
+	memset(set, 0xff, sizeof set);
+	scheme_order(&o, p, k, set);
+	while ((small || n < 5) && scheme_order_next(&o, &c)) {
+		assert_true(c.slot < p->servers || c.slot == 0);
+		assert_false(seen[c.slot]);
+		seen[c.slot] = true;
+		n++;
+	}
+	if (small && p->servers > 0)
+		assert_int_equal(n, p->servers);
+}
+
+static void
+hostile_pick(const struct scheme_place *p, const struct scheme_key *k)
+{
+	struct scheme_choice c;
+	struct scheme_walk w;
+
+	scheme_pick(p, k, &c);
+	assert_true(c.home < p->servers || c.home == 0);
+	assert_true(c.slot < p->servers || c.slot == 0);
+	assert_true(c.tries <= 257 || c.tries < p->servers);
+	assert_int_equal(scheme_home(p, k), c.home);
+	scheme_walk(p, k, &w);
+	while (scheme_walk_next(p, k, &w))
+		assert_true(w.slot < p->servers || w.slot == 0);
+	assert_true(w.tries <= 256);
 }
 
 /* Whatever is in the memory, and wherever it points: within the memory, a slot
@@ -689,34 +1033,20 @@ static void
 test_hostile(void **state)
 {
 	const size_t size = 65536;
-	uint64_t *memory = malloc(size), random = 7;
-	struct scheme_choice c;
+	uint64_t *memory = calloc(1, size), random = 7;
 
 	(void)state;
-	for (unsigned i = 0; i < 3000; i++) {
-		uint64_t r[8];
-		struct scheme_place p;
+	for (unsigned i = 0; i < 6000; i++) {
+		struct scheme_place p = hostile_place(memory, size, i);
+		struct scheme_key k;
 
 		for (size_t j = 0; j < size / 8; j += 1 + i % 64)
 			memory[j] = random = scheme_mix(random + j);
-		for (int j = 0; j < 8; j++)
-			r[j] = random = scheme_mix(random + 1);
-		p = (struct scheme_place){
-			.base = (unsigned char *)memory, .mask = size - 1,
-			.buckets_off = r[0], .bits_off = r[1],
-			.roster_off = r[2], .scheme = r[3] % 4,
-			.hash = r[3] >> 32 & 3,
-			.servers = r[4] % (MCSHM_MAX_SERVERS + 1),
-			.words = r[5] % (MCSHM_MAX_WORDS + 1),
-			.buckets = i % 5 ? (uint32_t)r[6] : 0,
-			.roster_stride = (uint32_t)r[7], .blind = r[7] >> 63,
-		};
 		if (i % 7 == 0)
-			memset(memory, 0, size);
-		scheme_pick(&p, scheme_key(p.hash, r, sizeof r), &c);
-		assert_true(c.home < p.servers || c.home == 0);
-		assert_true(c.slot < p.servers || c.slot == 0);
-		assert_true(c.tries <= SCHEME_TRIES + 1);
+			memset(memory, i % 2 ? 0xff : 0, size);
+		k = scheme_key(&p.set, &random, i % 9);
+		hostile_pick(&p, &k);
+		hostile_order(&p, &k);
 	}
 	free(memory);
 }
@@ -726,19 +1056,28 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_settings),
+		cmocka_unit_test(test_idents),
+		cmocka_unit_test(test_long_idents),
 		cmocka_unit_test(test_known_hashes),
 		cmocka_unit_test(test_hash_as_libhashkit),
 		cmocka_unit_test(test_modula_as_libmemcached),
 		cmocka_unit_test(test_scale),
 		cmocka_unit_test(test_shares),
 		cmocka_unit_test(test_most_servers),
+		cmocka_unit_test(test_maglev_size),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_disruption),
 		cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_ring_find),
 		cmocka_unit_test(test_all_states),
+		cmocka_unit_test(test_map),
+		cmocka_unit_test(test_tag),
+		cmocka_unit_test(test_odd_keys),
 		cmocka_unit_test(test_tail),
 		cmocka_unit_test(test_blind),
-		cmocka_unit_test(test_spread),
+		cmocka_unit_test(test_suspect),
 		cmocka_unit_test(test_hostile),
 	};
 

@@ -38,7 +38,7 @@ MASK = (1 << 64) - 1
 FILES = 4				# that daemons can make; 0 is none yet
 FIRST = 6				# where the first one counts from: even
 WORDS = ("generation", "fixed", "first0", "second0", "first1", "second1")
-CACHE = ("native", "generation", "usable_at", "roster", "filling")
+CACHE = ("native", "generation", "usable_at", "roster", "place", "filling")
 
 
 def numbers():
@@ -353,6 +353,10 @@ def filler(protocol):
         elif what == "ok":
             prog.header(p.read_ok, "ok")
             prog.add("need", "ok")
+        elif what == "fence":
+            prog.add("fence", order)
+        elif what == "clear":
+            cache_clear(p, prog)
         elif what == "unlock":
             prog.close(locked)
             prog.add("put", "filling", "0", order)
@@ -363,7 +367,7 @@ def filler(protocol):
 
 
 def cache_store(p, prog):
-    value = {"usable_at": "g & 1", "roster": "fixed"}
+    value = {"usable_at": "g & 1", "roster": "fixed", "place": "g & 1"}
     for op in p.cache_store:
         if op.kind == "fence":
             prog.add("fence", op.order)
@@ -372,23 +376,39 @@ def cache_store(p, prog):
             prog.add("put", op.dst, v, op.order)
 
 
-def picker(protocol, guard, tries):
-    """A thread that picks by the cache, as pick_home() does."""
+def cache_clear(p, prog):
+    """Or not: some server may be marked."""
+    prog.add("maybe", len(p.cache_clear))
+    for op in p.cache_clear:
+        prog.add("put", op.dst, "0", op.order)
+
+
+def forgetter(protocol):
+    """A thread that marks a server: pick_forget(), whoever fills the cache."""
+    prog = Program(protocol)
+    cache_clear(protocol, prog)
+    return prog.steps
+
+
+def picker(protocol, guard, way, tries):
+    """A thread that picks by the cache: pick_slot(), pick_chain()."""
     p, prog = protocol, Program(protocol)
     for _ in range(tries):
         first = len(prog.steps)
         prog.header(p.read_begin, "g")
         prog.add("cache", "met", guard, p.cached)
         prog.add("need", "(met == g) & (g != 0)")
-        for what in p.cache_read:
+        for what in p.cache_read[guard, way]:
             if what == "ok":
                 prog.header(p.read_ok, "ok")
                 prog.add("need", "ok")
+            elif what == "file":
+                prog.add("map", "first", "first", p.load, "place")
             else:
-                into = "fixed" if what == "roster" else "at"
+                into = "fixed" if what == "roster" else what
                 prog.add("cache", into, what, p.cache_orders["LOAD"])
                 if what == "usable_at":
-                    prog.add("map", "first", "first", p.load, "at")
+                    prog.add("map", "first", "first", p.load, what)
         prog.add("accept")
         prog.close(first)
         prog.add("forget")
@@ -472,6 +492,10 @@ class Search:
     def need(self, s, step):
         good = self.value(s, step.a)
         return [s._replace(pc=s.pc + 1 if good else step.b)]
+
+    def maybe(self, s, step):
+        """The next ones, or what is behind them."""
+        return [s._replace(pc=s.pc + 1), s._replace(pc=s.pc + 1 + step.a)]
 
     def forget(self, s, step):
         return [s._replace(pc=s.pc + 1, regs=())]
@@ -603,13 +627,18 @@ def runs(p, full):
                    [reader(p, name, 2)])
     yield ("mc-shmdump, killed writers, no help from the lock", helpless(p),
            THREE if full else PLAIN, [dumper(p)])
-    for guard in ("native", "generation"):
+    for guard, way in p.cache_read:
+        what = f"by the cache ({guard}, {way})"
         for scripts in [CHANGE, PLAIN] if full else [["PXP"]]:
-            yield (f"pick by the cache ({guard}), filled twice", p, scripts,
-                   [filler(p), filler(p), picker(p, guard, 1)])
+            yield (f"pick {what}, filled twice", p, scripts,
+                   [filler(p), filler(p), picker(p, guard, way, 1)])
+        if full or (guard, way) == ("generation", "home"):
+            yield (f"pick {what}, filled and forgotten", p, ["PXP"],
+                   [filler(p), forgetter(p), filler(p),
+                    picker(p, guard, way, 1)])
         if full:
-            yield (f"two picks by the cache ({guard})", p, ["PXP"],
-                   [filler(p), filler(p), picker(p, guard, 2)])
+            yield (f"two picks {what}", p, ["PXP"],
+                   [filler(p), filler(p), picker(p, guard, way, 2)])
 
 
 # Mutants ----------------------------------------------------------------------
@@ -620,8 +649,9 @@ EVERY_MUTANT = {**MUTANTS, **CACHE_MUTANTS, **DUMP_MUTANTS}
 def attempts(p, name):
     """The runs that may catch a mutant, cheapest first."""
     if name in CACHE_MUTANTS:
-        for guard in ("native", "generation"):
-            yield p, ["PXP"], [filler(p), filler(p), picker(p, guard, 1)]
+        for guard, way in p.cache_read:
+            yield p, ["PXP"], [filler(p), filler(p),
+                               picker(p, guard, way, 1)]
         return
     if name in DUMP_MUTANTS:
         yield helpless(p), PLAIN, [dumper(p)]

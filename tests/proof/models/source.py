@@ -203,9 +203,17 @@ READERS = {
                       "load_states": ["first", "second"],
                       "load_status": ["fixed"]}),
     "roster_now": ("libmcshm/follow.c", {"reader_view": ["fixed"]}),
+    "mcshm_server_state": ("libmcshm/snapshot.c",
+                           {"reader_view": ["fixed"],
+                            "load_state": ["first", "second"]}),
+    "list_strictly": ("libmcshm/candidates.c",
+                      {"reader_view": ["fixed"],
+                       "list": ["first", "second"]}),
+    "check_choice": ("libmcshm/run.c", {"reader_view": ["fixed"]}),
+    "compose": ("libmcshm/report.c", {"reader_view": ["fixed"]}),
 }
 # Those that read by pick's cache, or fill it.
-CACHE_READERS = {"cache_fill", "pick_home", "pick_away"}
+CACHE_READERS = {"cache_fill", "pick_slot", "pick_chain"}
 
 
 class Protocol:
@@ -336,25 +344,46 @@ class Protocol:
         if set(self.cache_orders) != {"LOAD", "STORE"}:
             raise NotUnderstood(f"{PICK}: LOAD and STORE")
         self.cached = s.access(PICK, "cached")
-        self.cache_store = self.cache_stores(s.body(PICK, "cache_store"))
+        clear = self.cache_stores(s.body(PICK, "cache_clear"), "")
+        if {(op.kind, op.dst, op.value) for op in clear} != \
+                {("store", "native", "0"), ("store", "generation", "0")}:
+            raise NotUnderstood(f"{PICK}: cache_clear does {clear}")
+        self.cache_clear = clear
+        place = self.cache_stores(s.body(PICK, "cache_place"), "")
+        if [op.dst for op in place] != ["place"]:
+            raise NotUnderstood(f"{PICK}: cache_place does {place}")
+        self.cache_store = self.whole(self.cache_stores(
+            s.body(PICK, "cache_store"),
+            {"cache_clear": clear, "cache_place": place}))
         self.cache_fill = self.cache_steps(s)
         self.cache_read = self.cache_reads(s)
+        self.forgetting(s)
 
-    def cache_stores(self, text):
+    def cache_stores(self, text, parts):
+        """Its fences and stores, with those of the functions in parts."""
         found = []
-        names = ["atomic_thread_fence", "STORE", "atomic_store_explicit"]
+        names = ["atomic_thread_fence", "STORE", "atomic_store_explicit",
+                 *parts]
         while call := call_in(text, names):
             _, end, name, args = call
-            if name == "atomic_thread_fence":
+            if name in parts:
+                found += parts[name]
+            elif name == "atomic_thread_fence":
                 found.append(Op("fence", order=order_of(args[0])))
             elif name == "STORE":
-                found.append(Op("store", dst=args[0], value=args[1],
+                found.append(Op("store", dst=args[0].split("[")[0],
+                                value=args[1],
                                 order=self.cache_orders["STORE"]))
             else:
                 found.append(Op("store", dst=args[0].split("->")[-1],
                                 value=args[1], order=order_of(args[2])))
             text = text[end:]
-        wanted = {"native", "generation", "usable_at", "roster"}
+        return found
+
+    @staticmethod
+    def whole(found):
+        """Of the words that lead into the file, these are modelled."""
+        wanted = {"native", "generation", "usable_at", "roster", "place"}
         if not wanted <= {op.dst for op in found if op.kind == "store"}:
             raise NotUnderstood(f"{PICK}: cache_store")
         return [op for op in found if op.kind == "fence" or op.dst in wanted]
@@ -363,6 +392,7 @@ class Protocol:
     def cache_steps(s):
         known = {"LOAD": "met", "atomic_exchange_explicit": "lock",
                  "mcshm_read_ok": "ok", "cache_store": "store",
+                 "atomic_thread_fence": "fence", "cache_clear": "clear",
                  "atomic_store_explicit": "unlock"}
         found = [(known[name], order_of(args[-1])
                   if args[-1].startswith("memory_order") else None)
@@ -374,17 +404,56 @@ class Protocol:
 
     @staticmethod
     def cache_reads(s):
-        """pick_home: the words of the cache, and its own check, in order."""
-        pick = s.steps(PICK, "mcshm_pick", ["mcshm_read_begin", "cached"])
-        found = [args[0] if name == "LOAD" else "ok" for name, args in
-                 s.calls(PICK, "pick_home", ["LOAD", "mcshm_read_ok"])]
-        found = [f for f in found if f in ("usable_at", "roster", "ok")]
-        if pick != ["mcshm_read_begin", "cached"] or \
-                sorted(found) != ["ok", "roster", "usable_at"]:
-            raise NotUnderstood(f"{PICK}: a pick reads {pick + found}")
-        # The chain, where the home is not usable: in the same order.
-        away = s.steps(PICK, "pick_away", ["cached_place", "LOAD", "chain",
-                                           "mcshm_read_ok"])
-        if away[2:] != ["chain", "mcshm_read_ok"]:
-            raise NotUnderstood(f"{PICK}: pick_away reads {away}")
-        return found
+        """All ways of a pick by the cache, {(guard, way): what it loads}: of
+        the native scheme, of simple ones, of others, and on from a home that is
+        not usable.  "file" is what the chain reads there, by the place."""
+        def loads(name):
+            found = [args[0].split("[")[0] if called == "LOAD" else
+                     {"chain": "file", "mcshm_read_ok": "ok"}[called]
+                     for called, args in s.calls(
+                         PICK, name, ["LOAD", "chain", "mcshm_read_ok"])]
+            return [f for f in found if f in ("usable_at", "roster", "place",
+                                              "file", "ok")]
+
+        begin = ["mcshm_read_begin", "cached"]
+        home, chain = loads("pick_slot"), loads("pick_chain")
+        place = loads("cached_place")
+        away = s.steps(PICK, "pick_away", ["cached_place", "pick_chain"])
+        other = s.steps(PICK, "pick_other", [
+            "cached_place", "pick_slot", "pick_chain"])
+        simple = s.steps(PICK, "pick_simple", ["pick_slot"])
+        ways = ["pick_other", "pick_simple", "pick_away"]
+        taken = s.steps(PICK, "pick_any", begin + ways, begin)
+        if s.steps(PICK, "mcshm_pick", begin) != begin or \
+                sorted(home) != ["ok", "roster", "usable_at"] or \
+                sorted(chain) != ["file", "ok", "roster"] or \
+                place != ["place"] or \
+                away != ["cached_place", "pick_chain"] or \
+                other != ["cached_place", "pick_slot", "pick_chain"] or \
+                simple != ["pick_slot"] or taken[:2] != begin or \
+                sorted({*taken[2:]}) != sorted(ways):
+            raise NotUnderstood(f"{PICK}: a pick reads {home}, {chain}")
+        return {("native", "home"): home, ("native", "chain"): place + chain,
+                ("generation", "simple"): home,
+                ("generation", "home"): place + home,
+                ("generation", "chain"): place + chain}
+
+    @staticmethod
+    def forgetting(s):
+        """Store buffering: who fills the cache looks for marks behind it, and
+        who marks a server clears it behind the mark, each with a fence
+        between; so one of the two sees the other."""
+        fill = [args[0] if name == "atomic_thread_fence" else name
+                for name, args in s.calls(PICK, "cache_fill", [
+                    "suspect_any", "cache_store", "atomic_thread_fence",
+                    "cache_clear"])]
+        forget = [args[0] if name == "atomic_thread_fence" else name
+                  for name, args in s.calls(PICK, "pick_forget", [
+                      "atomic_thread_fence", "cache_clear"])]
+        mark = s.steps("libmcshm/suspect.c", "suspect_mark",
+                       ["atomic_store_explicit", "pick_forget"])
+        if fill != ["suspect_any", "cache_store", "memory_order_seq_cst",
+                    "suspect_any", "cache_clear"] or \
+                forget != ["memory_order_seq_cst", "cache_clear"] or \
+                mark != ["atomic_store_explicit", "pick_forget"]:
+            raise NotUnderstood(f"{PICK}: marks: {fill}, {forget}, {mark}")

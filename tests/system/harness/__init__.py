@@ -7,7 +7,7 @@ servers  memcached, and fakemc, which misbehaves on command
 client   a process that uses libmcshm
 netns    network namespaces, joined by a wire that can be cut
 """
-from .checker import Checker
+from .checker import Checker, files
 from .client import Client, Picks
 from .house import BUILD, ROOT, SAN, House
 from .netns import Netns, Wire
@@ -15,4 +15,4 @@ from .process import wait_until
 from .servers import Fake, Memcached
 
 __all__ = ["BUILD", "ROOT", "SAN", "Checker", "Client", "Fake", "House",
-           "Memcached", "Netns", "Picks", "Wire", "wait_until"]
+           "Memcached", "Netns", "Picks", "Wire", "files", "wait_until"]

@@ -16,6 +16,12 @@ QUICK = {"interval": "200ms", "fast_interval": "50ms",
 BEAT = {"heartbeat": "100ms"}
 
 
+def files(directory):
+    """Names of what is in it, but for the sockets for reports."""
+    return sorted(p.name for p in directory.iterdir()
+                  if not re.fullmatch(r"\.report(\.\d)?", p.name))
+
+
 class Notifications:
     """The other end of $NOTIFY_SOCKET: [(when, {key: value})]"""
 
@@ -236,8 +242,8 @@ class Checker:
     def wait_files(self, *names):
         """These and no others are in the directory.  (A replaced file has its
         temporary name for a moment after its readers have left it.)"""
-        wait_until(lambda: sorted(p.name for p in self.directory.iterdir())
-                   == sorted(names), f"nothing but {names}")
+        wait_until(lambda: files(self.directory) == sorted(names),
+                   f"nothing but {names}")
 
     def inode(self, pool="web"):
         return self.path(pool).stat().st_ino
