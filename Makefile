@@ -330,10 +330,11 @@ $(B)/tests/proof_hammer: $(hammer_o)
 # Fuzzing, with clang's libFuzzer, in a build of its own (make fuzz-build).
 FUZZ_CC   ?= clang-14
 fuzz_b    := $(B)/san-fuzz
-fuzzers   := address mcproto conf file live dump
+fuzzers   := address mcproto reports conf file live dump
 fuzz_file    := tests/fuzz/fuzz_input $(hostile)
 need_fuzz_address := checkerd/address
 need_fuzz_mcproto := checkerd/mcproto
+need_fuzz_reports := checkerd/reports
 need_fuzz_conf    := $(need_conf)
 need_fuzz_file    := $(fuzz_file)
 need_fuzz_live    := $(fuzz_file)

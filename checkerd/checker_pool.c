@@ -114,10 +114,12 @@ pool_answers(struct pool *p)
 {
 	const uint64_t now = p->c->now;
 
-	if (p->published == 0 || now - p->published >= ANSWERS_APART)
+	if (p->published == 0 || now - p->published >= ANSWERS_APART) {
 		pool_publish(p);
-	else if (!ev_is_active(&p->answers))
+	} else if (!ev_is_active(&p->answers)) {
+		ev_timer_set(&p->answers, (double)ANSWERS_APART / 1e9, 0.);
 		ev_timer_start(p->c->loop, &p->answers);
+	}
 }
 
 static void
@@ -137,7 +139,7 @@ pool_watch_events(struct pool *p)
 {
 	ev_io_init(&p->events, on_events, publish_fd(p->publish), EV_READ);
 	p->events.data = p;
-	ev_timer_init(&p->answers, on_answers, (double)ANSWERS_APART / 1e9, 0.);
+	ev_init(&p->answers, on_answers);
 	p->answers.data = p;
 	ev_io_start(p->c->loop, &p->events);
 }

@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "log.h"
+#include "scheme.h"
 
 #define LINES_A_STORM 10
 #define FAULT_EACH (10 * SECOND)
@@ -355,7 +356,7 @@ line_placement(struct line *l, const struct publish_terms *was,
 	    scheme_name(b->scheme));
 	line_change(l, "hash", scheme_hash_name(a->hash),
 	    scheme_hash_name(b->hash));
-	if (a->points_hash - a->hash != b->points_hash - b->hash)
+	if (a->points_hash != a->hash || b->points_hash != b->hash)
 		line_change(l, "points_hash", scheme_hash_name(a->points_hash),
 		    scheme_hash_name(b->points_hash));
 	line_change(l, "hash_chars", chars_word(a), chars_word(b));

@@ -76,7 +76,10 @@ seconds_scan(const char *text, uint64_t *n)
 	const char *nonsense = time_scan(text, n);
 
 	if (nonsense)
-		return nonsense;
+		return text[strspn(text, "0123456789")] == '\0' ?
+		    "has no unit; write s, m or h behind the number" :
+		    "is not a time; write a whole number and a unit (s, m or "
+		    "h), as in 60s";
 	if (*n != UINT64_MAX && *n % CONF_SECOND != 0)
 		return "has a part of a second; write whole seconds, as in "
 		       "60s";
@@ -355,17 +358,22 @@ choice_parse(struct load *l, const struct key *k, const char *text,
 {
 	const struct conf_choices all = { k->kind->name, NULL, 0 };
 	char list[CONF_LIST_TEXT], why[CONF_LIST_TEXT + 40];
+	const char *meant = NULL;
 
 	for (uint32_t id = 0; id < CONF_CHOICES; id++) {
 		const char *name = k->kind->name(id);
 
-		if (!name || strcmp(name, text) != 0)
+		if (!name || strcasecmp(name, text) != 0)
+			continue;
+		meant = name;
+		if (strcmp(name, text) != 0)
 			continue;
 		field_store(k, field, id);
 		return true;
 	}
 	conf_list(list, &all);
-	snprintf(why, sizeof why, "is not known; write %s", list);
+	snprintf(why, sizeof why, "is not known; %s %s",
+	    meant ? "did you mean" : "write", meant ? meant : list);
 	return conf_refuse(l, k, text, why);
 }
 
@@ -376,7 +384,7 @@ hash_parse(struct load *l, const struct key *k, const char *text, void *field)
 {
 	const char *first = scheme_hash_name(scheme_hash_by_name(text));
 
-	if (strcmp(text, "crc32") == 0)
+	if (strcasecmp(text, "crc32") == 0)
 		return conf_refuse(l, k, text, "means two things; write crc "
 		    "for 15 bits of it (libmemcached's crc, twemproxy's crc32) "
 		    "or crc32a for all 32 (twemproxy's crc32a, pecl-memcache, "

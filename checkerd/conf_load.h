@@ -47,6 +47,7 @@ struct source {			/* a file that is being read */
 	const char *file;
 	unsigned line;
 	bool included;
+	bool comment;		/* begins where the value should be */
 	char *text;		/* the line, as getline(3) has it */
 	size_t room;
 };

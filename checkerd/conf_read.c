@@ -142,8 +142,9 @@ key_handle(void *user, const char *section, const char *name,
 	if (!k)
 		return 1;
 	if (!*value)
-		conf_complain(l, "%s has no value; write one or leave the "
-		    "line out", name);
+		conf_complain(l, "%s has no value%s; write one or leave the "
+		    "line out", name, l->source->comment ?
+		    ", as ; begins a comment there" : "");
 	else if (strstr(value, " #") || strstr(value, "\t#"))
 		conf_complain(l, "# after a value begins no comment; "
 		    "write ; for it, or give it a line of its own");
@@ -302,10 +303,12 @@ line_key(struct load *l, char *text, char *str, int room)
 	*eq = '\0';
 	trim_end(text);
 	value = eq + 1 + strspn(eq + 1, CONF_BLANKS);
+	l->source->comment = *value == ';';
 	n = snprintf(str, (size_t)room, "%s = %s\n", text, value);
 	if (n >= room) {
-		conf_complain(l, "the line has %d bytes; write %d at most",
-		    n - 1, room - 2);
+		conf_complain(l, "the line has %d bytes; write %d at most%s",
+		    n - 1, room - 2, strcmp(text, "buckets") == 0 ?
+		    ", and go on in another line with buckets =" : "");
 		*str = '\0';
 	}
 }

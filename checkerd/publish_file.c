@@ -369,7 +369,7 @@ header_ours(const struct mcshm_header *h, off_t size)
 	l.table_sum = h->table_sum;
 	memcpy(l.pool, h->pool, sizeof l.pool);
 	return image_same(&l, h) &&
-	    h->buckets + (uint64_t)h->ring_points > 0 &&
+	    scheme_fits(h->scheme, h->servers, h->buckets, h->ring_points) &&
 	    header_scheme_known(h) && h->roster_id != 0 &&
 	    (h->roster_id & MCSHM_ROSTER_EPOCH) == 0;
 }

@@ -235,12 +235,21 @@ image_same(const struct mcshm_header *a, const struct mcshm_header *b)
 		(const char *)b + MCSHM_SUM_B_OFF, MCSHM_SUM_B_LEN) == 0;
 }
 
-/* Both texts end within their fields, and the numbers can be ours. */
+static bool
+kind_known(uint32_t kind)
+{
+	return kind == MCSHM_KIND_IPV4 || kind == MCSHM_KIND_IPV6 ||
+	    kind == MCSHM_KIND_UNIX || kind == MCSHM_KIND_NAME;
+}
+
+/* Both texts end within their fields, and what is there can be ours: every
+ * scheme has an identity for it. */
 static bool
 roster_sane(const struct mcshm_roster *r)
 {
 	return memchr(r->name, 0, sizeof r->name) != NULL &&
 	    memchr(r->host, 0, sizeof r->host) != NULL &&
+	    r->host[0] != '\0' && kind_known(r->kind) &&
 	    r->port <= 65535 && r->weight >= 1;
 }
 

@@ -21,7 +21,8 @@
 #include <unistd.h>
 
 #define NAME ".report"
-#define NAMES 8			/* daemons that may share a directory */
+#define NAMES 8			/* daemons that may share a directory: one
+				 * digit */
 
 static_assert(sizeof((struct sockaddr_un *)0)->sun_path == REPORTS_PATH,
     "a path that can be bound");
@@ -92,14 +93,21 @@ is_left(const struct sockaddr_un *at)
 	return left;
 }
 
-/* .report, .report.1, .report@0123abcd */
+/* Exactly what is made here: .report, .report.1, .report@0123abcd */
 static bool
 is_name(const char *name)
 {
 	const size_t len = sizeof NAME - 1;
+	const char *end = name + len;
 
-	return strncmp(name, NAME, len) == 0 &&
-	    (name[len] == '\0' || name[len] == '.' || name[len] == '@');
+	if (strncmp(name, NAME, len) != 0)
+		return false;
+	if (*end == '\0')
+		return true;
+	if (*end++ == '.')
+		return '1' <= end[0] && end[0] < '0' + NAMES && end[1] == '\0';
+	return end[-1] == '@' && strlen(end) == 8 &&
+	    strspn(end, "0123456789abcdef") == 8;
 }
 
 /* Two daemons that sweep at the same moment may take a name from each other
@@ -158,6 +166,14 @@ take_name(struct reports *r, const char *directory,
 	return err == EEXIST ? EADDRINUSE : err;
 }
 
+/* As publish does for a pool's file; whoever has made it opens it to all. */
+static void
+make_directory(const char *directory)
+{
+	if (mkdir(directory, 0755) == 0)
+		(void)fchmodat(AT_FDCWD, directory, 0755, 0);
+}
+
 void
 reports_init(struct reports *r)
 {
@@ -178,6 +194,7 @@ reports_open(struct reports *r, const char *directory)
 	err = address(&tmp, "%s/" NAME "@%08" PRIx32, directory, random);
 	if (err != 0)
 		return err;
+	make_directory(directory);
 	sweep(directory);
 	err = make(&new, &tmp);
 	if (err == 0)

@@ -41,10 +41,11 @@ void reports_init(struct reports *r);
 /*
  * Listen in a directory: at DIRECTORY/.report, or where another daemon that
  * lives has that, at .report.1 and so on.  The name appears when everybody may
- * write there, not before.  What daemons that were killed left is removed.
+ * write there, not before.  What daemons that were killed left is removed.  The
+ * directory is made if it is not there, but not those above it.
  *
- * 0, or an errno: ENAMETOOLONG, EADDRINUSE (no name is left), ENOENT (no such
- * directory) ...
+ * 0, or an errno: ENAMETOOLONG, EADDRINUSE (no name is left), ENOENT (nor can
+ * the directory be made) ...
  */
 int reports_open(struct reports *r, const char *directory);
 /* Somebody has removed the socket, or put another in its place: open it anew.

@@ -21,6 +21,9 @@ struct listing {
 	struct mcshm_choice *to;
 	size_t n, room;
 	uint32_t flags, ttl;
+	/* In this class or one before: they are read one after the other, while
+	 * a writer or another thread may be at it. */
+	uint64_t listed[MCSHM_MAX_WORDS];
 };
 
 static uint64_t
@@ -75,18 +78,16 @@ class_word(const struct listing *l, enum class class, uint32_t word)
 	    MCSHM_BITMAP_READY : MCSHM_BITMAP_USABLE, word);
 	const uint64_t suspect = p->suspect == NULL ? 0 :
 	    atomic_load_explicit(&p->suspect[word], memory_order_relaxed);
-	const uint64_t held = p->blind ? 0 :
-	    bitmap_word(l, MCSHM_BITMAP_HELD, word) & ~usable;
 
 	switch (class) {
 	case USABLE:
 		return usable & ~suspect;
 	case SUSPECT:
-		return usable & suspect;
+		return usable;
 	case SILENT:
-		return held;
+		return p->blind ? 0 : bitmap_word(l, MCSHM_BITMAP_HELD, word);
 	default:
-		return drained_word(l, word) & ~usable & ~held;
+		return drained_word(l, word);
 	}
 }
 
@@ -95,7 +96,7 @@ flags_of(const struct listing *l, enum class class, uint32_t slot)
 {
 	uint32_t flags = l->flags | class_flags[class];
 
-	if (class == DRAINED && entry_word(l, slot,
+	if (class == DRAINED && !l->v.place.blind && entry_word(l, slot,
 	    offsetof(struct mcshm_entry, verdict)) == MCSHM_HELD)
 		flags |= MCSHM_SILENT;
 	return flags;
@@ -109,8 +110,10 @@ list_class(struct listing *l, enum class class)
 	struct scheme_order order;
 	struct scheme_choice sc;
 
-	for (uint32_t w = 0; w < p->words; w++)
-		any |= set[w] = class_word(l, class, w);
+	for (uint32_t w = 0; w < p->words; w++) {
+		any |= set[w] = class_word(l, class, w) & ~l->listed[w];
+		l->listed[w] |= set[w];
+	}
 	if (any == 0)
 		return;
 	scheme_order(&order, p, &l->key, set);
@@ -132,6 +135,7 @@ list(struct listing *l, const void *key, size_t len)
 
 	l->n = 0;
 	l->flags = 0;
+	memset(l->listed, 0, sizeof l->listed);
 	p->blind = p->blind || reader_is_stale(l->m);
 	if (p->blind || (l->v.flags & MCSHM_SECTION_FAIL_OPEN))
 		l->flags = MCSHM_BLIND;

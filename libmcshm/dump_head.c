@@ -225,6 +225,8 @@ head_checker(FILE *out, const struct dump_pool *p,
 	put_belief(&l, p);
 	dump_colour(out, look->colour && bad, DUMP_PLAIN);
 	put_faults(&l, p);
+	if (p->file->h.report[0] == '\0')
+		dump_line_put(&l, "; ", "takes no reports");
 	put_config(&l, p);
 	dump_line_end(&l);
 }

@@ -266,6 +266,8 @@ daemon_object(const struct dump_pool *p)
 	o = with(o, "config_age_ms", h->config_loaded == 0 ? json_null() :
 	    count(p->time.real > h->config_loaded ?
 	    (p->time.real - h->config_loaded) / NS_MS : 0));
+	o = with(o, "report", h->report[0] == '\0' ? json_null() :
+	    field_text(h->report, sizeof h->report));
 	o = with(o, "stale_after_ms", count(h->stale_after / NS_MS));
 	o = with(o, "local_errors", count(h->local_errors));
 	o = with(o, "tilts", count(h->tilts));

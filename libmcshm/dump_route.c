@@ -17,7 +17,7 @@ policy(const struct dump_pool *p, uint32_t home)
 {
 	const struct dump_server *s = &p->server[home];
 
-	if (p->blind || s->usable || s->held)
+	if (p->blind || p->fail_open || s->usable || s->held)
 		return MCSHM_OK;
 	switch (p->file->h.dead) {
 	case MCSHM_DEAD_MISS:

@@ -127,7 +127,10 @@ reader_check_header(const struct mcshm_header *h, uint64_t size)
 	    !header_identity_sane(h, size) || !header_fixed_sane(h) ||
 	    !header_ring_sane(h) || !header_sections_sane(h))
 		return MCSHM_EDAMAGED;
-	return header_scheme_known(h) ? MCSHM_OK : MCSHM_EVERSION;
+	if (!header_scheme_known(h))
+		return MCSHM_EVERSION;
+	return scheme_fits(h->scheme, h->servers, h->buckets,
+	    h->ring_points) ? MCSHM_OK : MCSHM_EDAMAGED;
 }
 
 int

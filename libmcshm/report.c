@@ -18,6 +18,19 @@
 #define PER_SECOND 20u
 #define AGAIN (READER_SECOND / 4)
 
+#define SOCKET_NAME "/.report"		/* and what goes on from there */
+
+/* Whoever may write the file names a socket, and we send to it with the rights
+ * of our process: to none but a checker's. */
+static bool
+is_path(const char path[sizeof((struct sockaddr_un *)0)->sun_path])
+{
+	return path[0] == '/' &&
+	    memchr(path, '\0', sizeof((struct sockaddr_un *)0)->sun_path) &&
+	    strncmp(strrchr(path, '/'), SOCKET_NAME,
+		sizeof SOCKET_NAME - 1) == 0;
+}
+
 /* The path of the socket and the server's identity, of one moment. */
 static bool
 compose(const struct mcshm *m, uint32_t slot, struct sockaddr_un *to,
@@ -43,8 +56,7 @@ compose(const struct mcshm *m, uint32_t slot, struct sockaddr_un *to,
 			continue;
 		if (slot >= v.place.servers)
 			return false;
-		if (path[0] != '/' ||
-		    memchr(path, '\0', sizeof to->sun_path) == NULL)
+		if (!is_path(path))
 			return false;
 		strcpy(to->sun_path, path);
 		return true;

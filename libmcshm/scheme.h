@@ -173,6 +173,11 @@ enum scheme_lookup scheme_lookup(uint32_t scheme);
 /* Whether the placement is a ring of points. */
 bool scheme_has_ring(uint32_t scheme);
 
+/* Whether a placement of these sizes can be one of n servers' keys; where the
+ * scheme is not known, nobody can tell. */
+bool scheme_fits(uint32_t scheme, uint32_t n, uint32_t buckets,
+    uint32_t points);
+
 /* The key's server when all are up.  Slots that come back are below servers
  * whatever the tables say: callers index their own arrays with them. */
 uint32_t scheme_home(const struct scheme_place *p, const struct scheme_key *k);

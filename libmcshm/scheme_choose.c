@@ -99,6 +99,23 @@ scheme_has_ring(uint32_t scheme)
 	    lookup == SCHEME_LOOKUP_RING_BEHIND;
 }
 
+/* Tables that a lookup does not use may be there or not. */
+bool
+scheme_fits(uint32_t scheme, uint32_t n, uint32_t buckets, uint32_t points)
+{
+	if (scheme >= MCSHM_SCHEMES)
+		return true;
+	switch (ways[scheme].lookup) {
+	case SCHEME_LOOKUP_RING:
+	case SCHEME_LOOKUP_RING_BEHIND:
+		return points > 0;
+	case SCHEME_LOOKUP_RENDEZVOUS:
+		return points >= 2 * (uint64_t)n;
+	default:
+		return buckets > 0;
+	}
+}
+
 /* Keys -------------------------------------------------------------------- */
 
 /* The bytes between the first opening and the next closing one, if any. */

@@ -14,6 +14,10 @@
 #include "reader.h"
 
 #define KEYS 48u
+/* Candidates: fewer than a pool has, and more than most have. */
+#define FEW 2u
+#define MANY 200u
+#define BEHIND (MCSHM_SILENT | MCSHM_DRAINED | MCSHM_SUSPECT)
 #define HANG 60u			/* seconds of one case */
 
 /* Cases -------------------------------------------------------------------- */
@@ -97,15 +101,55 @@ key(char k[300], uint32_t i)
 }
 
 static void
+check_bounds(const struct mcshm_choice *c)
+{
+	must(c->slot < MCSHM_MAX_SERVERS && c->home < MCSHM_MAX_SERVERS,
+	    "slot %u, home %u", c->slot, c->home);
+	must(c->tries <= MCSHM_MAX_SERVERS, "%u tries", c->tries);
+}
+
+static void
+check_server(const struct mcshm_server *s)
+{
+	must(memchr(s->name, 0, sizeof s->name) != NULL, "a name without end");
+	must(s->addrlen <= sizeof s->addr, "an address of %u bytes",
+	    (unsigned)s->addrlen);
+	if (s->addrlen > 0 && s->addr.ss_family == AF_UNIX)
+		must(memchr(((const struct sockaddr_un *)&s->addr)->sun_path,
+			0, sizeof ((struct sockaddr_un *)0)->sun_path) != NULL,
+		    "a path without end");
+}
+
+static void
 check_choice(int err, const struct mcshm_choice *c)
 {
 	must(err == MCSHM_OK || err == MCSHM_ENONE || err == MCSHM_EHELD ||
 	    err == MCSHM_EMISS || err == MCSHM_EDOWN || err == MCSHM_EAGAIN ||
 	    err == MCSHM_ENOENT, "pick says %d", err);
-	must(c->slot < MCSHM_MAX_SERVERS && c->home < MCSHM_MAX_SERVERS,
-	    "pick gives slot %u, home %u", c->slot, c->home);
-	must(c->tries <= MCSHM_MAX_SERVERS, "pick took %u tries", c->tries);
+	check_bounds(c);
 	must((c->flags & ~MCSHM_BLIND) == 0, "pick has flags %x", c->flags);
+}
+
+/* One that the library gave: so its server can be asked for. */
+static void
+check_lookups(struct mcshm *m, const struct mcshm_choice *c, bool still)
+{
+	struct mcshm_server s;
+	struct mcshm_state st = { .usable = 0 };
+	int err = mcshm_server(m, c, &s, sizeof s);
+
+	desk.calls++;
+	must(err == MCSHM_OK || err == MCSHM_EROSTER || err == MCSHM_EAGAIN ||
+	    err == MCSHM_ENOENT, "server says %d", err);
+	if (err == MCSHM_OK)
+		check_server(&s);
+	err = mcshm_server_state(m, c, &st, sizeof st);
+	must(err == MCSHM_OK || err == MCSHM_EROSTER || err == MCSHM_EAGAIN ||
+	    err == MCSHM_ENOENT, "server_state says %d", err);
+	must(st.usable <= 1 && st.held <= 1, "usable %u, held %u", st.usable,
+	    st.held);
+	must(err == MCSHM_OK || !still, "no state of slot %u: %d", c->slot,
+	    err);
 }
 
 static void
@@ -113,10 +157,9 @@ picks(struct mcshm *m, uint32_t servers, bool still)
 {
 	for (uint32_t i = 0; i < KEYS; i++) {
 		struct mcshm_choice a, b;
-		struct mcshm_server s;
 		char k[300];
 		const size_t len = key(k, i);
-		int err = mcshm_pick(m, k, len, &a);
+		const int err = mcshm_pick(m, k, len, &a);
 
 		desk.calls++;
 		check_choice(err, &a);
@@ -130,28 +173,123 @@ picks(struct mcshm *m, uint32_t servers, bool still)
 			    "slot %u, home %u of %u servers", a.slot, a.home,
 			    servers);
 		}
-		if (i % 8 != 0)
-			continue;
-		err = mcshm_server(m, &a, &s, sizeof s);
-		must(err == MCSHM_OK || err == MCSHM_EROSTER ||
-		    err == MCSHM_EAGAIN || err == MCSHM_ENOENT,
-		    "server says %d", err);
+		if (i % 8 == 0)
+			check_lookups(m, &a, still);
 	}
 }
 
-/* Lists -------------------------------------------------------------------- */
+/* Candidates --------------------------------------------------------------- */
+
+/* The stack as another caller may have left it. */
+static __attribute__((noinline)) void
+scribble(int byte)
+{
+	volatile unsigned char room[16384];
+
+	for (size_t i = 0; i < sizeof room; i++)
+		room[i] = (unsigned char)byte;
+}
+
+/* Not listed before; usable, or said not to be. */
+static void
+check_candidate(struct mcshm *m, const struct mcshm_choice *c, uint64_t seen[],
+    bool still)
+{
+	const uint64_t bit = UINT64_C(1) << c->slot % 64;
+	struct mcshm_state st;
+
+	check_bounds(c);
+	must((c->flags & ~(BEHIND | MCSHM_BLIND)) == 0,
+	    "a candidate has flags %x", c->flags);
+	must((seen[c->slot / 64] & bit) == 0, "slot %u is a candidate twice",
+	    c->slot);
+	seen[c->slot / 64] |= bit;
+	if (!still)
+		return;
+	must(mcshm_server_state(m, c, &st, sizeof st) == MCSHM_OK,
+	    "a candidate without a state: slot %u", c->slot);
+	must((c->flags & BEHIND) != 0 || st.usable,
+	    "a candidate that is not usable: slot %u", c->slot);
+}
+
+/* Up to k of them, in room for k to the byte. */
+static int
+candidates(struct mcshm *m, uint32_t i, size_t k, struct mcshm_choice **v)
+{
+	char text[300];
+	const size_t len = key(text, i);
+	int n;
+
+	*v = malloc(k * sizeof **v);
+	must(*v != NULL, "memory");
+	n = mcshm_candidates(m, text, len, *v, k);
+	desk.calls++;
+	must((0 < n && (size_t)n <= k) || n == MCSHM_ENONE ||
+	    n == MCSHM_EAGAIN || n == MCSHM_ENOENT, "candidates says %d", n);
+	return n;
+}
 
 static void
-check_server(const struct mcshm_server *s)
+list(struct mcshm *m, uint32_t i, size_t k, uint32_t servers, bool still)
 {
-	must(memchr(s->name, 0, sizeof s->name) != NULL, "a name without end");
-	must(s->addrlen <= sizeof s->addr, "an address of %u bytes",
-	    (unsigned)s->addrlen);
-	if (s->addrlen > 0 && s->addr.ss_family == AF_UNIX)
-		must(memchr(((const struct sockaddr_un *)&s->addr)->sun_path,
-			0, sizeof ((struct sockaddr_un *)0)->sun_path) != NULL,
-		    "a path without end");
+	uint64_t seen[MCSHM_MAX_WORDS] = { 0 };
+	struct mcshm_choice *a, *b;
+	int n, again;
+
+	scribble(0);
+	n = candidates(m, i, k, &a);
+	scribble(0xff);
+	again = candidates(m, i, k, &b);
+	must(n == again || !still, "%d candidates, then %d", n, again);
+	for (int j = 0; j < n; j++)
+		check_candidate(m, &a[j], seen, still);
+	if (still && n > 0) {
+		must((uint32_t)n <= servers, "%d candidates of %u", n, servers);
+		must(memcmp(a, b, (size_t)n * sizeof *a) == 0,
+		    "other candidates");
+	}
+	for (int j = 0; still && j < n; j++)
+		must(a[j].slot < servers && a[j].home < servers,
+		    "candidate %u, home %u of %u servers", a[j].slot,
+		    a[j].home, servers);
+	free(a);
+	free(b);
 }
+
+static void
+lists(struct mcshm *m, uint32_t servers, bool still)
+{
+	list(m, 0, FEW, servers, still);
+	list(m, 7, FEW, servers, still);
+	list(m, 3, MANY, servers, still);
+}
+
+/* All that mcshm_failed() changes; what it did is over when this returns, or
+ * the handle is not used any more. */
+static void
+suspects(struct mcshm *m, uint32_t servers, bool still)
+{
+	struct mcshm_choice c;
+	char text[300];
+
+	must(mcshm_ctl(m, MCSHM_REPORTS, 0) == MCSHM_OK, "no reports");
+	must(mcshm_ctl(m, MCSHM_SUSPECT_TIME, UINT64_C(10000000000)) ==
+	    MCSHM_OK, "suspect time");
+	for (uint32_t i = 0; i < 2; i++) {
+		const int err = mcshm_pick(m, text, key(text, i), &c);
+		const int got = mcshm_failed(m, &c);
+
+		check_choice(err, &c);
+		must(got == MCSHM_OK || got == MCSHM_EAGAIN ||
+		    got == MCSHM_ENOENT || (!still && got == MCSHM_EROSTER),
+		    "failed says %d", got);
+	}
+	picks(m, servers, still);
+	lists(m, servers, still);
+	mcshm_ctl(m, MCSHM_SUSPECT_TIME, 1);
+}
+
+/* Lists -------------------------------------------------------------------- */
 
 /* n: room for so many, to the byte. */
 static int
@@ -215,6 +353,7 @@ hostile_read_handle(struct mcshm *m, bool still)
 
 	must(got > 0 || !still, "snapshot says %d", got);
 	picks(m, n, still);
+	lists(m, n, still);
 	must(snapshot(m, n, NULL) == got || !still, "another snapshot");
 	snapshot(m, n / 2, &st);
 	must(servers(m, n) == got || !still, "another number of servers");
@@ -228,6 +367,7 @@ hostile_read_handle(struct mcshm *m, bool still)
 	must(mcshm_refresh(m) <= 1, "refresh");
 	snapshot(m, MCSHM_MAX_SERVERS / 64, &st);
 	picks(m, n, still);
+	suspects(m, n, still);
 }
 
 int

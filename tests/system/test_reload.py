@@ -575,3 +575,44 @@ def test_a_file_left_behind_goes_with_a_reload(house):
     checker.reload()
     checker.wait_files("two.mcshm")
     checker.wait_verdicts("UP", "two")
+
+
+def test_other_terms_are_told(house):
+    """What makes every key move stands in the log, at level warning."""
+    fake = house.fake(3)
+    checker = house.checker({"web": fake.lines()})
+    checker.wait_verdicts("UP")
+
+    def reload(**terms):
+        checker.pools["web"] = {**terms, "server": fake.lines(range(3))}
+        told = len(checker.logged(HOMES.format(3, 3)))
+        checker.reload()
+        return wait_until(
+            lambda: checker.logged(HOMES.format(3, 3))[told:],
+            "it is told")[-1]
+
+    line = reload(dead="miss", failover_ttl="2m")
+    assert line.endswith("another home dead=rehash->miss "
+                         "failover_ttl=0s->120s")
+    assert " notice " in line
+    line = reload(scheme="libmemcached-ketama", hash="hsieh", points_hash="md5",
+                  hash_chars="unsigned")
+    assert line.endswith(
+        "another home scheme=maglev->libmemcached-ketama hash=xxh3->hsieh "
+        "points_hash=xxh3->md5 hash_chars=signed->unsigned "
+        "dead=miss->rehash failover_ttl=120s->0s")
+    assert " warning " in line
+    line = reload(scheme="twemproxy-ketama", hash_tag="{}")
+    assert "scheme=libmemcached-ketama->twemproxy-ketama" in line
+    assert "hash_tag=none->{}" in line and "buckets" not in line
+    reload(scheme="libmemcached-virtual-bucket")
+    line = reload(scheme="libmemcached-virtual-bucket", buckets="0 1 2 1")
+    assert line.endswith("another home buckets=changed")
+    assert " warning " in line
+    # A pool that goes to another file says it as well.
+    checker.pools["web"] = {"server": fake.lines(range(3)),
+                            "file": checker.directory / "other.mcshm"}
+    checker.reload()
+    line = checker.wait_logged("pool web: 3 -> 3 servers scheme=")[-1]
+    assert "scheme=libmemcached-virtual-bucket->maglev" in line
+    assert "buckets=changed" in line and " warning " in line

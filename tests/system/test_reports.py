@@ -370,6 +370,35 @@ def test_a_flood(house):
     assert not checker.logged("state=DOWN|state=HELD")
 
 
+@pytest.mark.takes(4)
+def test_a_flood_sets_no_pace_for_the_publisher(house):
+    """Answers that change nothing are news, but not one by one."""
+    fake = house.fake(30)
+    checker = house.checker({"web": fake.lines()}, checker=QUIET,
+                            defaults=SELDOM | {"fast_interval": "10ms"})
+    checker.wait_verdicts("UP")
+    file = PoolFile(checker)
+    path = wait_until(lambda: has_socket(checker), "a socket")
+    data = [datagram(i) for i in file.idents().values()]
+
+    def generation():
+        return struct.unpack_from("=Q", file.read()[0], 128)[0] >> 1
+
+    before, probes = generation(), sum(file.probes().values())
+    began = time.monotonic()
+    with Flood(path, *data, senders=2) as flood:
+        wait_until(lambda: sum(file.probes().values()) - probes > 1500,
+                   "many answers")
+        published = generation() - before
+        seconds = time.monotonic() - began
+        flood.stop()
+    # At most one in 20 ms, however long that took; and all get out.
+    assert published <= seconds / 0.02 + 5
+    report(checker, "fake0")
+    last = file.probes()["fake0"]
+    wait_until(lambda: file.probes()["fake0"] > last, "the last one, too")
+
+
 def test_garbage_of_all_sizes(house):
     """Dropped; one line in a minute; what is none of it is still heard."""
     _, checker, file = begin(house, 2)
@@ -521,15 +550,16 @@ def test_the_directory_is_another(house):
     wait_until(lambda: has_socket(checker) == str(place / ".report"),
                "the second one")
     assert os.listdir(old) == []
-    # One that is not there, and is made while nobody looks.
-    checker.checker["directory"] = place / "sub"
+    # One that can not be made, until somebody has made the one above it.
+    checker.checker["directory"] = place / "sub/sub"
     checker.reload()
     assert len(checker.logged("cannot report failures, no socket: "
-                              f"directory={place}/sub error=")) == 1
+                              f"directory={place}/sub/sub error=")) == 1
     wait_until(lambda: file.report == "", "said in the file")
     (place / "sub").mkdir()
-    wait_until(lambda: has_socket(checker) == str(place / "sub/.report"),
+    wait_until(lambda: has_socket(checker) == str(place / "sub/sub/.report"),
                "the third one")
+    assert os.stat(place / "sub/sub").st_mode & 0o7777 == 0o755
     assert len(checker.logged("can report failures again")) == 1
     assert len(checker.logged("cannot report failures")) == 1
 

@@ -1,9 +1,13 @@
 """The three tables of the mail that all this began with, with real memcacheds
-and a real client; candidates; the wave of misses after a return.
+and real clients: a plain one of those days for the first, one of the library
+for the others; reports; candidates.
 
-Keys are found for the parts that the mail gives them: AAA, BBB and CCC live on
-three different servers.
+Keys are found for the parts that the mail gives them.  The wave of misses after
+a server's return is another test's (tests/laws/test_law_manual.py).
 """
+import socket
+import zlib
+
 import pytest
 
 from .harness import wait_until
@@ -42,6 +46,70 @@ class Cast:
     def home_is(self, client, slot):
         got = client.ask(f"get {self.key(slot)}")
         return (got["err"], got["tried"]) == (1, [slot])
+
+
+class Removing:
+    """A client as most were: hash % live, and a server that fails is removed
+    from those that live."""
+
+    def __init__(self, servers):
+        self.servers = servers
+        self.live = list(range(len(servers)))
+
+    @staticmethod
+    def hash(key):
+        return zlib.crc32(key.encode()) >> 16 & 0x7fff
+
+    def slot(self, key):
+        return self.live[self.hash(key) % len(self.live)]
+
+    def talk(self, slot, request):
+        with socket.create_connection((self.servers[slot].ip,
+                                       self.servers[slot].port), 5) as s:
+            s.sendall(request.encode())
+            with s.makefile("rb") as answer:
+                line = answer.readline()
+        if not line:
+            raise ConnectionError("it has ended")
+        assert line == b"STORED\r\n" or line[:6] in (b"VALUE ", b"END\r\n")
+        return "miss" if line == b"END\r\n" else "hit"
+
+    def ask(self, key, request):
+        """(slot, "hit", "miss" or "error")"""
+        slot = self.slot(key)
+        try:
+            return slot, self.talk(slot, request)
+        except OSError:
+            self.live.remove(slot)
+            return slot, "error"
+
+    def set(self, key):
+        return self.ask(key, f"set {key} 0 0 5\r\nvalue\r\n")
+
+    def get(self, key):
+        return self.ask(key, f"get {key}\r\n")
+
+
+def test_table_one_healthy_keys_move(house):
+    """What is lost without us: AAA was on a server that never failed."""
+    servers = house.memcacheds(4)
+    client = Removing(servers)
+    keys = [f"key{n}" for n in range(2000)]
+    aaa = next(k for k in keys if client.hash(k) % 12 == 3)
+    bbb = next(k for k in keys if client.hash(k) % 12 == 1)
+    for key in keys:
+        assert client.set(key)[1] == "hit"
+    assert client.get(aaa) == (3, "hit")
+    servers[1].kill()
+    assert client.get(bbb) == (1, "error")
+    assert client.get(bbb) == (2, "miss")
+    assert client.get(aaa) == (0, "miss")
+    # And so two of three keys of healthy servers.
+    home = {k: client.hash(k) % 4 for k in keys}
+    healthy = [k for k in keys if home[k] != 1]
+    lost = [k for k in healthy if client.get(k)[1] == "miss"]
+    assert len(lost) == sum(client.slot(k) != home[k] for k in healthy)
+    assert len(lost) > len(healthy) / 2
 
 
 @pytest.fixture

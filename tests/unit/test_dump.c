@@ -429,6 +429,8 @@ static const struct harm harms[] = {
 	HARM(buckets, 0, true, "0 buckets"),
 	HARM(buckets, UINT32_MAX, true, "buckets"),
 	HARM(buckets, 1 << 24, true, "table lies outside"),
+	HARM(scheme, MCSHM_SCHEME_DALLI, true, "no placement for 5"),
+	HARM(scheme, MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS, true, "no placement"),
 	HARM(buckets_off, UINT64_MAX - 7, true, "table lies outside"),
 	HARM(buckets_off, 4097, true, "table lies outside"),
 	HARM(roster_stride, 760, true, "roster records"),
@@ -456,6 +458,8 @@ static const struct harm ring_harms[] = {
 	HARM(ring_points, UINT32_MAX, true, "a ring of 4294967295 points"),
 	HARM(ring_points, MCSHM_MAX_POINTS, true, "ring lies outside"),
 	HARM(ring_points, 0, true, "0 buckets"),
+	HARM(scheme, MCSHM_SCHEME_MAGLEV, true, "no placement for 5"),
+	HARM(scheme, MCSHM_SCHEME_LIBMEMCACHED_MODULA, true, "no placement"),
 	HARM(ring_off, 0, true, "ring lies outside"),
 	HARM(ring_off, 4097, true, "ring lies outside"),
 	HARM(ring_off, UINT64_MAX - 7, true, "ring lies outside"),
@@ -1107,6 +1111,26 @@ test_dead_policy(void **state)
 	}
 }
 
+/* While it fails open, nobody applies the policy: what is taken out goes on to
+ * others. */
+static void
+test_dead_policy_of_fail_open(void **state)
+{
+	struct nest *n = *state;
+
+	for (uint32_t scheme = 1; scheme < MCSHM_SCHEMES; scheme++) {
+		mkfile_make(&n->made, scheme, NULL, 4);
+		n->made.h->dead = MCSHM_DEAD_MISS;
+		n->made.flags = MCSHM_SECTION_FAIL_OPEN;
+		mkfile_set(&n->made, 2, MCSHM_UP, MCSHM_MAINT);
+		mkfile_create(&n->made, n->path);
+		nest_read(n);
+		assert_near(n->pool.missed, 0, 1e-9);
+		assert_near(n->pool.rehashed, n->pool.server[2].home, 1e-9);
+		mkfile_free(&n->made);
+	}
+}
+
 /* One route, against the library's pick of the same key. */
 static void
 compare_route(const struct dump_pool *p, struct mcshm *m, const char *key)
@@ -1144,6 +1168,7 @@ compare_routes(struct nest *n, const struct scheme_setting *set,
 		mkfile_set(&n->made, i, (uint32_t)random() % 4,
 		    random() % 8 == 0 ? MCSHM_MAINT : MCSHM_READY);
 	n->made.h->dead = (uint32_t)random() % 3;
+	n->made.flags = random() % 3 == 0 ? MCSHM_SECTION_FAIL_OPEN : 0;
 	if (random() % 3 == 0)		/* stale: verdicts do not count */
 		mkfile_beat(&n->made, mkfile_boottime() - 40 * NS_S);
 	mkfile_create(&n->made, n->path);
@@ -1438,6 +1463,7 @@ main(int argc, char **argv)
 		IN_NEST(test_shares_of_one_in_many),
 		IN_NEST(test_shares_all_down),
 		IN_NEST(test_dead_policy),
+		IN_NEST(test_dead_policy_of_fail_open),
 		IN_NEST(test_routes_are_picks),
 		IN_NEST(test_long_routes),
 		IN_NEST(test_unknown_scheme),

@@ -45,6 +45,7 @@ scene_make(struct scene *s, const struct mkfile_server *v, uint32_t n)
 	strcpy(h->daemon_version, "0.3.1");
 	strcpy(h->config, "/etc/mc-checkerd/mc-checkerd.ini");
 	h->config_loaded = REAL - 2 * 86400 * NS_S;
+	strcpy(h->report, "/run/mc-checkerd/.report");
 	h->pid = 812;
 	h->roster_id = UINT64_C(0x7f3a000000000000);
 	h->generation = 1842;
@@ -710,6 +711,36 @@ check_json_keys(json_t *keys)
 	    "gr\xc3\xbc\xc3\x9f\\e");
 }
 
+/* A checker that wants no reports, or has no socket for them. */
+static void
+test_takes_no_reports(void **state)
+{
+	struct scene *s = *state;
+	json_t *root, *pool;
+
+	make_night(s);
+	scene_read(s);
+	scene_picture(s, dump_pool_exit(&s->pool));
+	assert_null(strstr(s->text, "reports"));
+	root = scene_json(s, NULL);
+	pool = json_array_get(json_object_get(root, "pools"), 0);
+	assert_string_equal(text_at(json_object_get(pool, "daemon"),
+	    "report"), "/run/mc-checkerd/.report");
+	json_decref(root);
+	dump_pool_free(&s->pool);
+	dump_file_free(&s->file);
+	memset(s->made.h->report, 0, sizeof s->made.h->report);
+	mkfile_write(&s->made, s->path, s->made.h->file_size);
+	scene_read(s);
+	scene_picture(s, dump_pool_exit(&s->pool));
+	assert_in(s->text, "; takes no reports;");
+	root = scene_json(s, NULL);
+	pool = json_array_get(json_object_get(root, "pools"), 0);
+	assert_true(json_is_null(json_object_get(json_object_get(pool,
+	    "daemon"), "report")));
+	json_decref(root);
+}
+
 static void
 test_json(void **state)
 {
@@ -942,6 +973,7 @@ main(void)
 		SCENE(test_hostile_texts),
 		SCENE(test_colour),
 		SCENE(test_detail),
+		SCENE(test_takes_no_reports),
 		SCENE(test_json),
 		SCENE(test_settings),
 		SCENE(test_keys_text),

@@ -27,6 +27,7 @@
 #include "mkfile.h"
 #include "mkplace.h"
 #include "publish.h"
+#include "publish_image.h"
 
 #define SECOND UINT64_C(1000000000)
 
@@ -959,6 +960,89 @@ test_damaged_sections(void **state)
 	servers_free(&r.servers);
 }
 
+/* With every sum right: what no daemon writes is no roster, and nothing is made
+ * of it. */
+static void
+test_hostile_roster(void **state)
+{
+	static const struct {
+		size_t off, len;
+		uint32_t value;
+	} harm[] = {
+		{ offsetof(struct mcshm_roster, host), 1, 0 },
+		{ offsetof(struct mcshm_roster, kind), 4, MCSHM_KIND_NONE },
+		{ offsetof(struct mcshm_roster, kind), 4, 3 },
+		{ offsetof(struct mcshm_roster, kind), 4, 7 },
+		{ offsetof(struct mcshm_roster, kind), 4, UINT32_MAX },
+		{ offsetof(struct mcshm_roster, port), 4, 65536 },
+		{ offsetof(struct mcshm_roster, weight), 4, 0 },
+	};
+	struct publish_roster r = roster(0, 3, false);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof harm / sizeof *harm; i++) {
+		unsigned char record[3 * sizeof(struct mcshm_roster)];
+		struct mcshm_header h;
+		struct publish *p;
+		ino_t ino;
+		int fd;
+
+		publish_close(start_ok(&r));
+		ino = inode();
+		h = header();
+		fd = open(path, O_RDONLY);
+		assert_int_equal(pread(fd, record, sizeof record,
+		    (off_t)h.roster_off), (ssize_t)sizeof record);
+		close(fd);
+		memcpy(record + sizeof(struct mcshm_roster) + harm[i].off,
+		    &harm[i].value, harm[i].len);
+		h.roster_sum = mcshm_sum(record, sizeof record, 0);
+		h.header_sum = mcshm_header_sum(&h);
+		poke(h.roster_off, record, sizeof record);
+		poke(0, &h, sizeof h);
+		p = start_ok(&r);
+		assert_true(inode() != ino);
+		publish_close(p);
+	}
+	servers_free(&r.servers);
+}
+
+/* A table of buckets, and a scheme that wants a ring, or records. */
+static void
+test_tables_of_another_scheme(void **state)
+{
+	static const struct scheme_setting set[] = {
+		{ MCSHM_SCHEME_LIBMEMCACHED_KETAMA, MCSHM_HASH_MD5,
+		    MCSHM_HASH_MD5, 0, 0 },
+		{ MCSHM_SCHEME_DALLI, MCSHM_HASH_CRC32A, MCSHM_HASH_SHA1, 0,
+		    0 },
+		{ MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS, MCSHM_HASH_MURMUR3_ZERO,
+		    MCSHM_HASH_MURMUR3_ZERO, 0, 0 },
+	};
+	struct publish_roster r = roster(0, 3, false);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof set / sizeof *set; i++) {
+		struct mcshm_header h;
+		struct publish *p;
+		ino_t ino;
+
+		publish_close(start_ok(&r));
+		ino = inode();
+		h = header();
+		h.scheme = set[i].scheme;
+		h.hash = set[i].hash;
+		h.points_hash = set[i].points_hash;
+		assert_true(scheme_setting_valid(&set[i]));
+		h.header_sum = mcshm_header_sum(&h);
+		poke(0, &h, sizeof h);
+		p = open_ok(&r);
+		assert_true(inode() != ino);
+		publish_abandon(p);
+	}
+	servers_free(&r.servers);
+}
+
 static void
 test_retired_is_never_attached(void **state)
 {
@@ -1339,6 +1423,82 @@ test_hurry(void **state)
 
 /* Schemes ----------------------------------------------------------------- */
 
+/* The loop's heartbeat waits while keys are counted. */
+static void
+test_sample_is_bounded(void **state)
+{
+	static const uint32_t servers[] = { 1, 10, 100, 1000, 5000, 16384 };
+	uint32_t last = UINT32_MAX;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof servers / sizeof *servers; i++) {
+		struct mcshm_header h = { .servers = servers[i],
+			.scheme = MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS };
+		const uint32_t keys = image_sample_keys(&h);
+
+		assert_true(keys >= 400 && keys <= 50000 && keys <= last);
+		assert_true((uint64_t)keys * servers[i] <= 2 << 22);
+		h.scheme = MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS_BYTES;
+		assert_int_equal(image_sample_keys(&h), keys);
+		h.scheme = MCSHM_SCHEME_LIBMEMCACHED_KETAMA;
+		assert_int_equal(image_sample_keys(&h), 50000);
+		last = keys;
+	}
+}
+
+/* Publish roster r in the place of the last one; what is told of it. */
+static struct publish_event
+event_of(struct publish *p, const struct publish_roster *r)
+{
+	struct publish_entry e[7];
+
+	for (uint32_t i = 0; i < 7; i++)
+		e[i] = entry(MCSHM_UP);
+	assert_int_equal(publish_roster(p, r, &about, e), 0);
+	publish_exchange(p);
+	return event(p);
+}
+
+/* An event says on which terms keys were placed, and are. */
+static void
+test_event_has_terms(void **state)
+{
+	uint16_t each[] = { 0, 1, 2, 3, 4, 5, 6 }, map[] = { 1, 0, 2, 3 };
+	struct publish_roster r = roster(0, 7, false);
+	struct publish *p = start_ok(&r);
+	struct publish_event ev;
+
+	(void)state;
+	r.set = (struct scheme_setting){
+		MCSHM_SCHEME_LIBMEMCACHED_VIRTUAL_BUCKET, MCSHM_HASH_MD5,
+		MCSHM_HASH_MD5, 0, 0 };
+	r.dead = MCSHM_DEAD_MISS;
+	ev = event_of(p, &r);
+	assert_int_equal(ev.kind, PUBLISH_EXCHANGED);
+	assert_int_equal(ev.was.set.scheme, MCSHM_SCHEME_MAGLEV);
+	assert_int_equal(ev.is.set.scheme, r.set.scheme);
+	assert_int_equal(ev.was.set.hash, MCSHM_HASH_XXH3);
+	assert_int_equal(ev.is.set.hash, MCSHM_HASH_MD5);
+	assert_int_equal(ev.was.dead, MCSHM_DEAD_REHASH);
+	assert_int_equal(ev.is.dead, MCSHM_DEAD_MISS);
+	/* A map that says what is so without one is none. */
+	r.map = each;
+	r.maps = 7;
+	r.failover_ttl = 60;
+	ev = event_of(p, &r);
+	assert_true(ev.was.map == 0 && ev.is.map == 0);
+	assert_int_equal(ev.was.failover_ttl, 0);
+	assert_int_equal(ev.is.failover_ttl, 60);
+	r.map = map;
+	r.maps = 4;
+	ev = event_of(p, &r);
+	assert_true(ev.was.map == 0 && ev.is.map != 0);
+	map[3] = 6;
+	assert_true(event_of(p, &r).is.map != ev.is.map);
+	publish_close(p);
+	servers_free(&r.servers);
+}
+
 static const uint16_t site_map[] = { 0, 1, 2, 3, 3, 2, 1, 0 };
 
 /* Seven servers, of some weight; where there can be one, with a map. */
@@ -1491,6 +1651,39 @@ test_attach_by_scheme(void **state)
 	}
 }
 
+/* A file that was removed is made anew from what is left of it: its mapping. */
+static void
+test_made_anew_by_scheme(void **state)
+{
+	struct scheme_setting set;
+
+	(void)state;
+	for (unsigned i = 0; mkplace_some(&set, i); i++) {
+		struct publish_roster r = roster_of(&set);
+		struct mcshm_header before, after;
+		struct publish *p;
+
+		r.dead = MCSHM_DEAD_MISS;
+		r.failover_ttl = 60;
+		p = start_ok(&r);
+		before = header();
+		assert_int_equal(unlink(path), 0);
+		publish_beat(p, now());
+		assert_int_equal(event(p).kind, PUBLISH_REMADE);
+		after = header();
+		assert_true(after.roster_id != before.roster_id);
+		assert_int_equal(after.dead, MCSHM_DEAD_MISS);
+		assert_int_equal(after.failover_ttl, 60);
+		assert_memory_equal(&after.stale_after, &before.stale_after,
+		    offsetof(struct mcshm_header, created) -
+		    offsetof(struct mcshm_header, stale_after));
+		publish_close(p);
+		assert_true(is_kept(&r));
+		publish_roster_free(&r);
+		unlink(path);
+	}
+}
+
 /* A client of the file chooses by the map. */
 static void
 test_map(void **state)
@@ -1538,6 +1731,8 @@ main(int argc, char **argv)
 		T(test_foreign_files),
 		T(test_damage),
 		T(test_damaged_sections),
+		T(test_hostile_roster),
+		T(test_tables_of_another_scheme),
 		T(test_retired_is_never_attached),
 		T(test_another_boot),
 		T(test_leftovers_are_swept),
@@ -1551,8 +1746,11 @@ main(int argc, char **argv)
 		T(test_address_epoch),
 		T(test_admin_bits),
 		T(test_hurry),
+		T(test_sample_is_bounded),
+		T(test_event_has_terms),
 		T(test_two_writers),
 		T(test_attach_by_scheme),
+		T(test_made_anew_by_scheme),
 		T(test_map),
 	};
 

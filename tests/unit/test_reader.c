@@ -565,6 +565,21 @@ test_refused(void **state)
 	REFUSED(file.h->ring_index_off = good.file_size -
 	    (UINT64_C(4) << good.ring_index_bits), MCSHM_EDAMAGED);
 	REFUSED(file.h->ring_index_off = UINT64_MAX - 3, MCSHM_EDAMAGED);
+	/* Tables that are there, but not those of the scheme. */
+	REFUSED((file.h->ring_points = 0, file.h->buckets = 100),
+	    MCSHM_EDAMAGED);
+	mkfile_free(&file);
+	mkfile_make(&file, MODULA, NULL, 5);
+	good = *file.h;
+	REFUSED((file.h->buckets = 0, file.h->ring_off = good.header_size,
+	    file.h->ring_points = 5), MCSHM_EDAMAGED);
+	mkfile_free(&file);
+	mkfile_make(&file, MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS, NULL, 5);
+	good = *file.h;
+	REFUSED(file.h->ring_points = 9, MCSHM_EDAMAGED);
+	REFUSED(file.h->ring_points = 10, MCSHM_OK);
+	mcshm_close(m);
+	m = NULL;
 #undef REFUSED
 }
 

@@ -317,7 +317,8 @@ test_bad_places(void **state)
 
 	(void)state;
 	reports_init(&r);
-	assert_int_equal(reports_open(&r, inside("none")), ENOENT);
+	assert_int_equal(reports_open(&r, inside("none/of/them")), ENOENT);
+	assert_int_equal(names(), 0);
 	/* Ninety bytes are the most. */
 	for (size_t n = 88; n < 93; n++) {
 		memset(longest, '/', sizeof longest);
@@ -329,6 +330,58 @@ test_bad_places(void **state)
 		assert_int_equal(names(), 0);
 	}
 	assert_int_equal(r.fd, -1);
+}
+
+/* One step is ours, for everybody to enter. */
+static void
+test_makes_its_directory(void **state)
+{
+	const mode_t mask = umask(077);
+	struct reports r;
+	struct stat st;
+	char path[128];
+
+	(void)state;
+	snprintf(path, sizeof path, "%s", inside("none"));
+	reports_init(&r);
+	assert_int_equal(reports_open(&r, path), 0);
+	umask(mask);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0755);
+	reports_close(&r);
+	/* One that is there is left as it is. */
+	assert_int_equal(chmod(path, 0700), 0);
+	assert_int_equal(reports_open(&r, path), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0700);
+	reports_close(&r);
+	assert_int_equal(rmdir(path), 0);
+}
+
+/* Sockets that look like ours, and are not. */
+static void
+test_sweeps_its_own_names_only(void **state)
+{
+	static const char *const theirs[] = { ".report.", ".report.0",
+		".report.8", ".report.10", ".report.1x", ".report.sock",
+		".report@", ".report@0123abc", ".report@0123abcd0",
+		".report@0123ABCD", ".report@0123abcd.x", ".reports",
+		".repor" };
+	static const char *const ours[] = { ".report", ".report.1",
+		".report.7", ".report@0123abcd" };
+	const size_t keep = sizeof theirs / sizeof *theirs;
+	struct reports r;
+
+	(void)state;
+	for (size_t i = 0; i < keep; i++)
+		leave(theirs[i]);
+	for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+		leave(ours[i]);
+	r = opened(".report");
+	assert_int_equal(names(), keep + 1);
+	reports_close(&r);
+	for (size_t i = 0; i < keep; i++)
+		assert_int_equal(unlink(inside(theirs[i])), 0);
 }
 
 static void
@@ -422,6 +475,9 @@ main(void)
 		cmocka_unit_test_setup(test_others_stay, make_empty),
 		cmocka_unit_test_setup(test_all_names_are_taken, make_empty),
 		cmocka_unit_test_setup(test_bad_places, make_empty),
+		cmocka_unit_test_setup(test_makes_its_directory, make_empty),
+		cmocka_unit_test_setup(test_sweeps_its_own_names_only,
+		    make_empty),
 		cmocka_unit_test_setup(test_lost, make_empty),
 		cmocka_unit_test_setup(test_read, make_empty),
 		cmocka_unit_test_setup(test_descriptors_are_not_taken,
