@@ -39,6 +39,22 @@ bench_sleep_until(uint64_t ns)
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
 }
 
+double
+bench_private_kib(void)
+{
+	FILE *f = fopen("/proc/self/smaps_rollup", "r");
+	char line[256];
+	double kib = -1;
+
+	if (f == NULL)
+		err(1, "/proc/self/smaps_rollup");
+	while (fgets(line, sizeof line, f) != NULL)
+		if (sscanf(line, "Anonymous: %lf", &kib) == 1)
+			break;
+	fclose(f);
+	return kib;
+}
+
 static int
 by_value(const void *a, const void *b)
 {

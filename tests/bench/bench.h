@@ -14,6 +14,9 @@ uint64_t bench_ns(void);		/* CLOCK_MONOTONIC */
 uint64_t bench_cpu_ns(void);		/* of this thread */
 void bench_sleep_until(uint64_t ns);	/* CLOCK_MONOTONIC */
 
+/* KiB of memory that this process has for itself alone: no file's. */
+double bench_private_kib(void);
+
 /* Of n > 0 values, which are sorted by it; q: 0 least, 0.5 median, 1 most. */
 double bench_quantile(double *v, size_t n, double q);
 

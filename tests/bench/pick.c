@@ -28,21 +28,17 @@
 #include <time.h>
 
 #include "bench.h"
+#include "keys.h"
 #include "least.h"
 #include "mcshm.h"
 #include "pool.h"
-#include "scheme.h"
 #include "scheme_inline.h"
+#include "scheme_maglev.h"
 
 #define KEYS 8192u		/* a power of two */
 
-struct key {
-	uint32_t len;
-	char text[28];
-};
-
 struct side {
-	struct key *key;
+	struct keys_one *key;
 	uint16_t *table;	/* of the floor, */
 	uint32_t buckets;
 	struct least least;	/* and as least.c takes it */
@@ -52,21 +48,7 @@ struct side {
 	uint64_t sink;
 };
 
-/* 10 to 20 bytes, such as sites have them. */
-static void
-keys_make(struct key *key)
-{
-	for (uint32_t i = 0; i < KEYS; i++) {
-		const uint64_t r = scheme_mix(i);
-		const int digits = 5 + (int)(r % 11);
-
-		key[i].len = (uint32_t)snprintf(key[i].text,
-		    sizeof key[i].text, "user:%0*u", digits,
-		    (unsigned)(r >> 32) % 100000);
-	}
-}
-
-static inline const struct key *
+static inline const struct keys_one *
 key_at(const struct side *s, uint32_t i)
 {
 	return &s->key[(s->first + i * s->step) % KEYS];
@@ -75,7 +57,7 @@ key_at(const struct side *s, uint32_t i)
 static inline uint32_t
 bucket(const struct side *s, uint32_t i)
 {
-	const struct key *k = key_at(s, i);
+	const struct keys_one *k = key_at(s, i);
 	const uint64_t h = XXH3_64bits(k->text, k->len);
 
 	return (uint32_t)XXH_mult64to128(h, s->buckets).high64;
@@ -116,7 +98,7 @@ measure_least(struct side *s)
 	uint64_t sum = 0;
 
 	for (uint32_t i = 0; i < KEYS; i++) {
-		const struct key *k = key_at(s, i);
+		const struct keys_one *k = key_at(s, i);
 		struct mcshm_choice c;
 
 		if (least_pick(&s->least, k->text, k->len, &c) < 0)
@@ -132,7 +114,7 @@ measure_pick(struct side *s)
 	uint64_t sum = 0;
 
 	for (uint32_t i = 0; i < KEYS; i++) {
-		const struct key *k = key_at(s, i);
+		const struct keys_one *k = key_at(s, i);
 		struct mcshm_choice c;
 
 		if (mcshm_pick(s->m, k->text, k->len, &c) < 0)
@@ -148,7 +130,7 @@ measure_pick_waiting(struct side *s)
 	struct mcshm_choice c = { 0 };
 
 	for (uint32_t i = 0; i < KEYS; i++) {
-		const struct key *k = key_at(s, i + wait_for(c.slot));
+		const struct keys_one *k = key_at(s, i + wait_for(c.slot));
 
 		if (mcshm_pick(s->m, k->text, k->len, &c) < 0)
 			errx(1, "%s: no server", k->text);
@@ -186,12 +168,12 @@ side_open(struct side *s, struct pool *p, uint32_t n, uint32_t down)
 	int e;
 
 	*s = (struct side){ .step = 1,
-		.buckets = scheme_buckets(MCSHM_SCHEME_MAGLEV, n) };
+		.buckets = scheme_maglev_buckets() };
 	s->key = calloc(KEYS, sizeof *s->key);
 	s->table = calloc(s->buckets, sizeof *s->table);
 	if (s->key == NULL || s->table == NULL)
 		err(1, "calloc");
-	keys_make(s->key);
+	keys_make(s->key, KEYS);
 	for (uint32_t i = 0; i < s->buckets; i++)
 		s->table[i] = (uint16_t)(scheme_mix(i) % n);
 	s->least = (struct least){ s->table, s->buckets };

@@ -31,15 +31,22 @@ now(void)
 		.real = clock_ns(CLOCK_REALTIME) };
 }
 
+void
+pool_host(char host[32], uint32_t i)
+{
+	snprintf(host, 32, "127.1.%u.%u", (unsigned)(i / 250),
+	    (unsigned)(i % 250));
+}
+
 static void
-pool_servers(struct pool *p, uint32_t n)
+pool_servers(struct pool *p, uint32_t n, bool unnamed)
 {
 	for (uint32_t i = 0; i < n; i++) {
 		struct server s = { .weight = 1, .admin = MCSHM_READY };
 
-		snprintf(s.name, sizeof s.name, "s%u", (unsigned)i);
-		snprintf(s.address.host, sizeof s.address.host,
-		    "127.1.%u.%u", (unsigned)(i / 250), (unsigned)(i % 250));
+		if (!unnamed)
+			snprintf(s.name, sizeof s.name, "s%u", (unsigned)i);
+		pool_host(s.address.host, i);
 		s.address.kind = MCSHM_KIND_IPV4;
 		s.address.port = 11211;
 		if (servers_add(&p->roster.servers, &s) != 0)
@@ -50,19 +57,29 @@ pool_servers(struct pool *p, uint32_t n)
 void
 pool_open(struct pool *p, uint32_t n)
 {
+	static const struct pool_plan native = { .set = {
+		.scheme = MCSHM_SCHEME_MAGLEV, .hash = MCSHM_HASH_XXH3,
+		.points_hash = MCSHM_HASH_XXH3 } };
+
+	pool_open_as(p, n, &native);
+}
+
+void
+pool_open_as(struct pool *p, uint32_t n, const struct pool_plan *plan)
+{
 	const char *dir = getenv("BENCH_DIR");
 	const struct publish_about about = { .version = "bench" };
 	struct publish_trouble t;
 	int e;
 
-	*p = (struct pool){ .roster = { .pool = "bench",
-		.scheme = MCSHM_SCHEME_MAGLEV, .hash = MCSHM_HASH_XXH3,
+	*p = (struct pool){ .roster = { .pool = "bench", .set = plan->set,
+		.map = plan->map, .maps = plan->maps,
 		.stale_after = 30 * SECOND } };
 	if (dir == NULL)
 		errx(1, "BENCH_DIR is not set");
 	snprintf(p->path, sizeof p->path, "%s/bench%u.mcshm", dir,
 	    (unsigned)n);
-	pool_servers(p, n);
+	pool_servers(p, n, plan->unnamed);
 	if ((p->entry = calloc(n, sizeof *p->entry)) == NULL)
 		err(1, "calloc");
 	if (publish_open(&p->publish, p->path, &p->roster, &about, now(),

@@ -20,9 +20,22 @@ struct pool {
 	struct publish_roster roster;
 };
 
-/* In the directory $BENCH_DIR; all servers UP. */
+/* How keys are to be spread.  map as in publish_roster, which borrows it;
+ * unnamed: servers are known by their addresses only. */
+struct pool_plan {
+	struct scheme_setting set;
+	uint16_t *map;
+	uint32_t maps;
+	bool unnamed;
+};
+
+/* In the directory $BENCH_DIR; all servers UP; the native scheme. */
 void pool_open(struct pool *p, uint32_t n);
+void pool_open_as(struct pool *p, uint32_t n, const struct pool_plan *plan);
 void pool_close(struct pool *p);	/* and unlink */
+
+/* The host of server i; its port is 11211. */
+void pool_host(char host[32], uint32_t i);
 
 /* Say so of a server; in the file with the next pool_publish(). */
 void pool_verdict(struct pool *p, uint32_t i, uint32_t verdict);
