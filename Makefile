@@ -89,11 +89,14 @@ py_files := $(patsubst clients/%,$(B)/%,$(addprefix clients/python/mcshm/,\
 py_ext   := $(B)/python/mcshm/_mcshm.abi3.so
 python   := $(if $(wildcard $(py_inc)/Python.h),$(py_ext) $(py_files))
 
-# The adapter for libmemcached, where that is.
+# The adapter for libmemcached, where its header is: Debian's libmemcached.pc
+# asks for packages that it does not bring.
 memc_o   := $(patsubst %.c,$(B)/%.o,\
             $(sort $(wildcard clients/libmemcached/*.c)))
 MEMC_SO  := $(B)/libmcshm-memcached.so.$(MAJOR)
-memc     := $(if $(shell $(PKG_CONFIG) --exists libmemcached && echo yes),\
+memc_h   := libmemcached-1.0/memcached.h
+memc     := $(if $(shell $(CC) $(CPPFLAGS) -include $(memc_h) -E \
+            -o /dev/null -x c /dev/null 2>/dev/null && echo yes),\
             $(MEMC_SO) $(MEMC_SO:.$(MAJOR)=) $(B)/mcshm-memcached.pc)
 
 all: $(B)/mc-checkerd $(B)/mc-shmdump $(SO) $(B)/libmcshm.so $(B)/libmcshm.a \

@@ -157,7 +157,7 @@ MUTANTS = [
      "g != cached(&cache->native) ||", Unit("reader", "test_later")),
     ("g != 0, in a fast pick by other schemes", PICK,
      "g != cached(&cache->generation) || g == 0))",
-     "g != cached(&cache->generation)))", Unit("reader", "test_later")),
+     "g != cached(&cache->generation)))", Unit("reader", "test_zero")),
     ("g != 0, for a server", SNAPSHOT,
      re.compile(r"(\nserver_at\(.*?)\t\tif \(g == 0\)\n\t\t\tcontinue;\n",
                 re.S), r"\1", RC11),

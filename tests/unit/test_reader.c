@@ -652,8 +652,9 @@ test_mad_table(void **state)
 		for (uint32_t b = 0; b < file.h->buckets; b++)
 			((uint16_t *)(file.map + file.h->buckets_off))[b] =
 			    (uint16_t)slots[i];
-		memset(file.map + file.h->section_off[0] + file.h->bitmap_off,
-		    0xff, 1000);
+		for (int part = 0; part < 2; part++)
+			memset(file.map + file.h->section_off[part] +
+			    file.h->bitmap_off, 0xff, 1000);
 		for (unsigned k = 0; k < 1000; k++) {
 			struct mcshm_choice c;
 
@@ -684,8 +685,9 @@ test_mad_ring(void **state)
 				70 + p % 7 * 16384 };
 		for (uint32_t c = 0; c >> file.h->ring_index_bits == 0; c++)
 			cell[c] = c % 3 ? UINT32_MAX - c : c * 1000003;
-		memset(file.map + file.h->section_off[0] + file.h->bitmap_off,
-		    0xff, 1000);
+		for (int part = 0; part < 2; part++)
+			memset(file.map + file.h->section_off[part] +
+			    file.h->bitmap_off, 0xff, 1000);
 		for (unsigned k = 0; k < 1000; k++) {
 			struct mcshm_choice c;
 
@@ -1378,6 +1380,25 @@ test_nofollow(void **state)
 	assert_true(c.roster == file.h->roster_id && c.flags == 0);
 }
 
+/* Generation 0 is of no file, though all the rest be good: not even for a pick
+ * that has met no other generation yet. */
+static void
+test_zero(void **state)
+{
+	static const uint32_t schemes[] = { MAGLEV, MODULA };
+	struct mcshm_choice c;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+		start(schemes[i], 4);
+		mcshm_store(file.map + READER_HEADER(generation), 0);
+		for (unsigned k = 0; k < 1000; k++)
+			assert_int_equal(pick(k, &c), MCSHM_EAGAIN);
+		teardown(NULL);
+		setup(NULL);
+	}
+}
+
 static void
 test_later(void **state)
 {
@@ -2036,6 +2057,7 @@ main(int argc, char **argv)
 		TEST(test_bad_successor),
 		TEST(test_pool_removed),
 		TEST(test_nofollow),
+		TEST(test_zero),
 		TEST(test_later),
 		TEST(test_refresh),
 		TEST(test_guard),
