@@ -137,8 +137,7 @@ roster_of(const struct file *f)
 {
 	const struct mcshm_header *h = &f->head;
 	struct publish_roster r = { .servers = f->servers,
-		.set = { h->scheme, h->hash, h->points_hash, h->hash_flags,
-		    h->hash_tag },
+		.set = scheme_setting_of(h),
 		.dead = h->dead, .failover_ttl = h->failover_ttl,
 		.stale_after = h->stale_after };
 

@@ -333,15 +333,6 @@ store_words(unsigned char *to, const void *from, size_t len)
 			mcshm_store(to + 8 * i, word[i]);
 }
 
-static bool
-header_scheme_known(const struct mcshm_header *h)
-{
-	const struct scheme_setting set = { h->scheme, h->hash,
-		h->points_hash, h->hash_flags, h->hash_tag };
-
-	return scheme_setting_valid(&set);
-}
-
 /* Is this header of a file that this program could have made, so that all of
  * its geometry is known to be sound, and to be taken by readers? */
 static bool
@@ -369,8 +360,7 @@ header_ours(const struct mcshm_header *h, off_t size)
 	l.table_sum = h->table_sum;
 	memcpy(l.pool, h->pool, sizeof l.pool);
 	return image_same(&l, h) &&
-	    scheme_fits(h->scheme, h->servers, h->buckets, h->ring_points) &&
-	    header_scheme_known(h) && h->roster_id != 0 &&
+	    scheme_fits(h) && scheme_known(h) && h->roster_id != 0 &&
 	    (h->roster_id & MCSHM_ROSTER_EPOCH) == 0;
 }
 

@@ -468,15 +468,5 @@ image_sample_keys(const struct mcshm_header *h)
 struct scheme_place
 image_place(const unsigned char *fixed, const struct mcshm_header *h)
 {
-	return (struct scheme_place){
-		.base = fixed, .mask = UINT64_MAX,
-		.buckets_off = h->buckets_off, .roster_off = h->roster_off,
-		.ring_off = h->ring_off, .ring_index_off = h->ring_index_off,
-		.set = { h->scheme, h->hash, h->points_hash, h->hash_flags,
-		    h->hash_tag },
-		.servers = h->servers, .words = h->words,
-		.buckets = h->buckets, .ring_points = h->ring_points,
-		.ring_index_bits = h->ring_index_bits,
-		.roster_stride = h->roster_stride,
-	};
+	return scheme_place_of(fixed, UINT64_MAX, h);
 }

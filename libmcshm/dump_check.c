@@ -112,7 +112,7 @@ check_counts(const struct mcshm_header *h, struct dump_trouble *t)
 	if (h->buckets + (uint64_t)h->ring_points == 0 ||
 	    h->buckets > MCSHM_MAX_BUCKETS)
 		return damaged(t, "header: %u buckets", (unsigned)h->buckets);
-	if (!scheme_fits(h->scheme, h->servers, h->buckets, h->ring_points))
+	if (!scheme_fits(h))
 		return damaged(t, "header: %u buckets and %u points are no "
 		    "placement for %u servers", (unsigned)h->buckets,
 		    (unsigned)h->ring_points, (unsigned)h->servers);

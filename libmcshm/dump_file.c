@@ -359,19 +359,9 @@ dump_file_count(const struct dump_file *f, unsigned bitmap)
 struct scheme_place
 dump_file_place(const struct dump_file *f, bool blind)
 {
-	const struct mcshm_header *h = &f->h;
+	struct scheme_place p = scheme_place_of(f->image, f->mask, &f->h);
 
-	return (struct scheme_place){
-		.base = f->image, .mask = f->mask,
-		.buckets_off = h->buckets_off,
-		.bits_off = h->section_off[f->active] + h->bitmap_off,
-		.roster_off = h->roster_off,
-		.ring_off = h->ring_off, .ring_index_off = h->ring_index_off,
-		.set = { h->scheme, h->hash, h->points_hash, h->hash_flags,
-		    h->hash_tag },
-		.servers = h->servers, .words = h->words,
-		.buckets = h->buckets, .ring_points = h->ring_points,
-		.ring_index_bits = h->ring_index_bits,
-		.roster_stride = h->roster_stride, .blind = blind,
-	};
+	p.bits_off = f->h.section_off[f->active] + f->h.bitmap_off;
+	p.blind = blind;
+	return p;
 }

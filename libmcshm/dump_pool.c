@@ -101,15 +101,6 @@ set_server(struct dump_pool *p, uint32_t slot)
 	p->usable += s->usable;
 }
 
-static bool
-scheme_known(const struct mcshm_header *h)
-{
-	const struct scheme_setting set = { h->scheme, h->hash,
-		h->points_hash, h->hash_flags, h->hash_tag };
-
-	return scheme_setting_valid(&set);
-}
-
 int
 dump_pool_init(struct dump_pool *p, const struct dump_file *f,
     struct dump_time now)

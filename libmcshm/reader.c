@@ -106,15 +106,6 @@ header_sections_sane(const struct mcshm_header *h)
 		sizeof(struct mcshm_entry), size);
 }
 
-static bool
-header_scheme_known(const struct mcshm_header *h)
-{
-	const struct scheme_setting set = { h->scheme, h->hash,
-		h->points_hash, h->hash_flags, h->hash_tag };
-
-	return scheme_setting_valid(&set);
-}
-
 int
 reader_check_header(const struct mcshm_header *h, uint64_t size)
 {
@@ -127,10 +118,9 @@ reader_check_header(const struct mcshm_header *h, uint64_t size)
 	    !header_identity_sane(h, size) || !header_fixed_sane(h) ||
 	    !header_ring_sane(h) || !header_sections_sane(h))
 		return MCSHM_EDAMAGED;
-	if (!header_scheme_known(h))
+	if (!scheme_known(h))
 		return MCSHM_EVERSION;
-	return scheme_fits(h->scheme, h->servers, h->buckets,
-	    h->ring_points) ? MCSHM_OK : MCSHM_EDAMAGED;
+	return scheme_fits(h) ? MCSHM_OK : MCSHM_EDAMAGED;
 }
 
 int

@@ -241,6 +241,21 @@ scheme_setting_valid(const struct scheme_setting *s)
 	    (s->hash_tag == 0 || scheme_takes_hash_tag(s->scheme));
 }
 
+struct scheme_setting
+scheme_setting_of(const struct mcshm_header *h)
+{
+	return (struct scheme_setting){ h->scheme, h->hash, h->points_hash,
+		h->hash_flags, h->hash_tag };
+}
+
+bool
+scheme_known(const struct mcshm_header *h)
+{
+	const struct scheme_setting set = scheme_setting_of(h);
+
+	return scheme_setting_valid(&set);
+}
+
 /* Identities -------------------------------------------------------------- */
 
 #define MEMCACHED_PORT 11211

@@ -63,6 +63,9 @@ bool scheme_has_weights(uint32_t scheme);
 
 /* Can a file say this?  All of the above at once. */
 bool scheme_setting_valid(const struct scheme_setting *s);
+/* What a private copy of a header says; whether this version knows it. */
+struct scheme_setting scheme_setting_of(const struct mcshm_header *h);
+bool scheme_known(const struct mcshm_header *h);
 
 /* Where a server is, as written: enum mcshm_kind, port 0 where it has none. */
 struct scheme_where {
@@ -173,10 +176,14 @@ enum scheme_lookup scheme_lookup(uint32_t scheme);
 /* Whether the placement is a ring of points. */
 bool scheme_has_ring(uint32_t scheme);
 
-/* Whether a placement of these sizes can be one of n servers' keys; where the
- * scheme is not known, nobody can tell. */
-bool scheme_fits(uint32_t scheme, uint32_t n, uint32_t buckets,
-    uint32_t points);
+/* Whether tables of the sizes that a header gives can be a placement of its
+ * servers' keys; where the scheme is not known, nobody can tell. */
+bool scheme_fits(const struct mcshm_header *h);
+
+/* The placement in a file's content, by a private copy of its header; without
+ * bitmaps. */
+struct scheme_place scheme_place_of(const unsigned char *base, uint64_t mask,
+    const struct mcshm_header *h);
 
 /* The key's server when all are up.  Slots that come back are below servers
  * whatever the tables say: callers index their own arrays with them. */

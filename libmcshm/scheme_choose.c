@@ -101,19 +101,35 @@ scheme_has_ring(uint32_t scheme)
 
 /* Tables that a lookup does not use may be there or not. */
 bool
-scheme_fits(uint32_t scheme, uint32_t n, uint32_t buckets, uint32_t points)
+scheme_fits(const struct mcshm_header *h)
 {
-	if (scheme >= MCSHM_SCHEMES)
+	if (h->scheme >= MCSHM_SCHEMES)
 		return true;
-	switch (ways[scheme].lookup) {
+	switch (ways[h->scheme].lookup) {
 	case SCHEME_LOOKUP_RING:
 	case SCHEME_LOOKUP_RING_BEHIND:
-		return points > 0;
+		return h->ring_points > 0;
 	case SCHEME_LOOKUP_RENDEZVOUS:
-		return points >= 2 * (uint64_t)n;
+		return h->ring_points >= 2 * (uint64_t)h->servers;
 	default:
-		return buckets > 0;
+		return h->buckets > 0;
 	}
+}
+
+struct scheme_place
+scheme_place_of(const unsigned char *base, uint64_t mask,
+    const struct mcshm_header *h)
+{
+	return (struct scheme_place){
+		.base = base, .mask = mask,
+		.buckets_off = h->buckets_off, .roster_off = h->roster_off,
+		.ring_off = h->ring_off, .ring_index_off = h->ring_index_off,
+		.set = scheme_setting_of(h),
+		.servers = h->servers, .words = h->words,
+		.buckets = h->buckets, .ring_points = h->ring_points,
+		.ring_index_bits = h->ring_index_bits,
+		.roster_stride = h->roster_stride,
+	};
 }
 
 /* Keys -------------------------------------------------------------------- */

@@ -220,8 +220,7 @@ roster_of(const struct power *p, uint32_t path)
 	const size_t size = image_fixed_size(&h);
 	unsigned char *fixed = power_need(malloc(size));
 	struct publish_roster r = {
-		.set = { h.scheme, h.hash, h.points_hash, h.hash_flags,
-		    h.hash_tag },
+		.set = scheme_setting_of(&h),
 		.dead = h.dead, .failover_ttl = h.failover_ttl,
 		.stale_after = h.stale_after };
 
