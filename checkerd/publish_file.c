@@ -377,7 +377,7 @@ attach_fixed(struct file *f)
 	load_words(fixed, f->map, image_fixed_size(h));
 	if (mcshm_sum(fixed + h->roster_off,
 		(size_t)h->servers * h->roster_stride, 0) == h->roster_sum &&
-	    image_table_sum(fixed, h) == h->table_sum)
+	    mcshm_table_sum(fixed, h) == h->table_sum)
 		err = image_servers(&f->servers, fixed, h);
 	free(fixed);
 	return err;

@@ -54,7 +54,7 @@ layout_fixed(struct mcshm_header *h, const struct scheme_size *size)
 	if (size->index_bits == 0)
 		return end;
 	h->ring_index_off = end;
-	return end + 4 * ((UINT64_C(1) << size->index_bits) + 1);
+	return end + mcshm_index_size(size->index_bits);
 }
 
 bool
@@ -101,20 +101,6 @@ set_roster(struct mcshm_roster *r, const struct server *s, uint32_t scheme)
 	r->kind = s->address.kind;
 	memcpy(r->name, s->name, strlen(s->name));
 	memcpy(r->host, s->address.host, strlen(s->address.host));
-}
-
-uint64_t
-image_table_sum(const unsigned char *fixed, const struct mcshm_header *h)
-{
-	uint64_t sum = mcshm_sum(fixed + h->buckets_off, 2ull * h->buckets, 0);
-
-	if (h->ring_points > 0)
-		sum = mcshm_sum(fixed + h->ring_off,
-		    h->ring_points * sizeof(struct mcshm_point), sum);
-	if (h->ring_index_bits > 0)
-		sum = mcshm_sum(fixed + h->ring_index_off,
-		    4 * ((UINT64_C(1) << h->ring_index_bits) + 1), sum);
-	return sum;
 }
 
 /* What the fixed parts are made with: gone when they are there. */
@@ -185,7 +171,7 @@ fill_fixed(unsigned char *fixed, struct mcshm_header *h,
 	memcpy(fixed + h->roster_off, m->roster, roster);
 	scheme_build(&m->plan, &m->size, &tables);
 	h->roster_sum = mcshm_sum(fixed + h->roster_off, roster, 0);
-	h->table_sum = image_table_sum(fixed, h);
+	h->table_sum = mcshm_table_sum(fixed, h);
 }
 
 int

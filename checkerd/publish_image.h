@@ -31,9 +31,6 @@ size_t image_fixed_size(const struct mcshm_header *h);
  */
 int image_fixed(unsigned char **fixed, struct mcshm_header *h,
     const struct publish_roster *r, uint32_t page);
-/* What table_sum has to be: of the buckets, the ring, the index. */
-uint64_t image_table_sum(const unsigned char *fixed,
-    const struct mcshm_header *h);
 void image_seal(struct mcshm_header *h, const uint64_t random[3],
     uint64_t created);
 

@@ -217,6 +217,13 @@ struct mcshm_point {
 #define MCSHM_MAX_POINTS (UINT32_C(1) << 22)
 #define MCSHM_MAX_INDEX_BITS 22u
 
+/* Bytes of an index of so many bits, 1 to MCSHM_MAX_INDEX_BITS. */
+static inline uint64_t
+mcshm_index_size(uint32_t bits)
+{
+	return 4 * ((UINT64_C(1) << bits) + 1);
+}
+
 /* Roster ------------------------------------------------------------------ */
 
 enum mcshm_kind { MCSHM_KIND_NONE = 0, MCSHM_KIND_UNIX = 1, MCSHM_KIND_NAME = 2,
@@ -524,6 +531,9 @@ static_assert(ATOMIC_LLONG_LOCK_FREE == 2,
 /* Over a private copy of a header; of len bytes of roster, table, ring. */
 uint64_t mcshm_header_sum(const struct mcshm_header *h);
 uint64_t mcshm_sum(const void *p, size_t len, uint64_t seed);
+/* What table_sum has to be, of a file's content: over the buckets, and on over
+ * ring and index where there are. */
+uint64_t mcshm_table_sum(const void *file, const struct mcshm_header *h);
 /*
  * Over a private copy of a whole section, with the geometry of h and its own
  * sum taken as 0; seeded with the file's id, so that a section of another file

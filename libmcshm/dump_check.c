@@ -127,12 +127,6 @@ check_counts(const struct mcshm_header *h, struct dump_trouble *t)
 	return true;
 }
 
-static uint64_t
-index_size(const struct mcshm_header *h)
-{
-	return 4 * ((UINT64_C(1) << h->ring_index_bits) + 1);
-}
-
 /* Where there is no ring, nobody looks for its index. */
 static bool
 check_ring(const struct mcshm_header *h, struct dump_trouble *t)
@@ -152,7 +146,8 @@ check_ring(const struct mcshm_header *h, struct dump_trouble *t)
 		return damaged(t, "header: the ring's index is of %u bits",
 		    (unsigned)h->ring_index_bits);
 	if (h->ring_index_off % 4 != 0 || h->ring_index_off < h->header_size ||
-	    !inside(h->ring_index_off, index_size(h), h->file_size))
+	    !inside(h->ring_index_off, mcshm_index_size(h->ring_index_bits),
+		h->file_size))
 		return damaged(t, "header: the ring's index lies outside");
 	return true;
 }
@@ -224,22 +219,6 @@ roster_part(const struct dump_file *f)
 	    DUMP_PART_OK : DUMP_PART_SUM;
 }
 
-/* It goes over the buckets, and on over ring and index. */
-static uint64_t
-table_sum(const struct dump_file *f)
-{
-	const struct mcshm_header *h = &f->h;
-	uint64_t sum = mcshm_sum(dump_file_buckets(f), 2ull * h->buckets, 0);
-
-	if (h->ring_points == 0)
-		return sum;
-	sum = mcshm_sum(dump_file_ring(f), sizeof(struct mcshm_point) *
-	    (uint64_t)h->ring_points, sum);
-	if (h->ring_index_bits == 0)
-		return sum;
-	return mcshm_sum(dump_file_ring_index(f), index_size(h), sum);
-}
-
 static bool
 buckets_right(const struct dump_file *f)
 {
@@ -290,7 +269,7 @@ table_part(const struct dump_file *f)
 {
 	const struct mcshm_header *h = &f->h;
 
-	if (table_sum(f) != h->table_sum)
+	if (mcshm_table_sum(f->image, h) != h->table_sum)
 		return DUMP_PART_SUM;
 	if (!buckets_right(f))
 		return DUMP_PART_VALUES;

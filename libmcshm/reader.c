@@ -72,19 +72,19 @@ header_fixed_sane(const struct mcshm_header *h)
 static bool
 header_ring_sane(const struct mcshm_header *h)
 {
-	const uint64_t cells = (UINT64_C(1) << (h->ring_index_bits & 63)) + 1;
+	const uint64_t record = sizeof(struct mcshm_point);
 
-	return h->ring_points == 0 ||
-	    (h->ring_points <= MCSHM_MAX_POINTS &&
-		h->ring_index_bits <= MCSHM_MAX_INDEX_BITS &&
-		h->ring_off >= h->header_size &&
-		records_fit(h->ring_off, h->ring_points,
-		    sizeof(struct mcshm_point), sizeof(struct mcshm_point),
-		    h->file_size) &&
-		(h->ring_index_bits == 0 ||
-		    (h->ring_index_off >= h->header_size &&
-			h->ring_index_off % 4 == 0 &&
-			fits(h->ring_index_off, 4 * cells, h->file_size))));
+	if (h->ring_points == 0)
+		return true;
+	if (h->ring_points > MCSHM_MAX_POINTS ||
+	    h->ring_index_bits > MCSHM_MAX_INDEX_BITS ||
+	    h->ring_off < h->header_size || !records_fit(h->ring_off,
+		h->ring_points, record, record, h->file_size))
+		return false;
+	return h->ring_index_bits == 0 ||
+	    (h->ring_index_off >= h->header_size &&
+		h->ring_index_off % 4 == 0 && fits(h->ring_index_off,
+		    mcshm_index_size(h->ring_index_bits), h->file_size));
 }
 
 static bool

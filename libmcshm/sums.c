@@ -25,6 +25,22 @@ mcshm_sum(const void *p, size_t len, uint64_t seed)
 	return hash_xxh3(p, len, seed);
 }
 
+uint64_t
+mcshm_table_sum(const void *file, const struct mcshm_header *h)
+{
+	const unsigned char *p = file;
+	uint64_t sum = hash_xxh3(p + h->buckets_off, 2ull * h->buckets, 0);
+
+	if (h->ring_points == 0)
+		return sum;
+	sum = hash_xxh3(p + h->ring_off,
+	    h->ring_points * sizeof(struct mcshm_point), sum);
+	if (h->ring_index_bits == 0)
+		return sum;
+	return hash_xxh3(p + h->ring_index_off,
+	    mcshm_index_size(h->ring_index_bits), sum);
+}
+
 /* All but the entries; the sum itself is taken as 0. */
 uint64_t
 mcshm_front_sum(const void *section, uint64_t size, const uint64_t file_id[2])

@@ -1380,6 +1380,33 @@ test_nofollow(void **state)
 	assert_true(c.roster == file.h->roster_id && c.flags == 0);
 }
 
+/* A thread that goes by the words of one generation may meet those of the next:
+ * each has to be good by itself, also where the scheme has no use for it. */
+static void
+test_cache_is_whole(void **state)
+{
+	(void)state;
+	for (uint32_t scheme = MAGLEV; scheme < MCSHM_SCHEMES; scheme++) {
+		const enum scheme_lookup lookup = scheme_lookup(scheme);
+		const struct reader_cache *cache;
+		struct mcshm_choice c;
+
+		start(scheme, 4);
+		cache = reader_cache(m);
+		pick(1, &c);
+		assert_true(cache->generation == file.h->generation);
+		assert_non_null(cache->ring_at);
+		assert_non_null(cache->ring_index_at);
+		assert_in_range(cache->ring_shift,
+		    32 - MCSHM_MAX_INDEX_BITS, 32);
+		assert_true(cache->simple == (scheme != MAGLEV &&
+		    lookup != SCHEME_LOOKUP_RENDEZVOUS));
+		assert_true((cache->native != 0) == (scheme == MAGLEV));
+		teardown(NULL);
+		setup(NULL);
+	}
+}
+
 /* Generation 0 is of no file, though all the rest be good: not even for a pick
  * that has met no other generation yet. */
 static void
@@ -2057,6 +2084,7 @@ main(int argc, char **argv)
 		TEST(test_bad_successor),
 		TEST(test_pool_removed),
 		TEST(test_nofollow),
+		TEST(test_cache_is_whole),
 		TEST(test_zero),
 		TEST(test_later),
 		TEST(test_refresh),

@@ -498,97 +498,112 @@ test_disruption(void **state)
 }
 
 /* For ever: another number here, and every key of every pool moves. */
+static const struct {
+	uint32_t scheme, n;
+	uint64_t sum;
+} golden[] = {
+	{ MAGLEV, 1, UINT64_C(0x11484497f5a0b3fd) },
+	{ MAGLEV, 5, UINT64_C(0x4391d8245023d053) },
+	{ MAGLEV, 100, UINT64_C(0x89d2d32c743c172e) },
+	{ MAGLEV, 1000, UINT64_C(0xcf60efce17e58a92) },
+	{ MODULA, 5, UINT64_C(0x0f7bb951bc3b77dd) },
+	{ MODULA, 1000, UINT64_C(0xda9ea2e67316fcf7) },
+	{ MCSHM_SCHEME_LIBMEMCACHED_KETAMA, 5,
+	  UINT64_C(0x3132dac97f47f2cf) },
+	{ MCSHM_SCHEME_LIBMEMCACHED_KETAMA, 100,
+	  UINT64_C(0x8e46cb89c94d49fc) },
+	{ MCSHM_SCHEME_LIBMEMCACHED_KETAMA_WEIGHTED, 5,
+	  UINT64_C(0x89014c511d63b9e4) },
+	{ MCSHM_SCHEME_LIBMEMCACHED_KETAMA_WEIGHTED, 100,
+	  UINT64_C(0x415847b2a36a887a) },
+	{ MCSHM_SCHEME_LIBMEMCACHED_VIRTUAL_BUCKET, 5,
+	  UINT64_C(0x8b528cb63b201d0f) },
+	{ MCSHM_SCHEME_LIBMEMCACHED_VIRTUAL_BUCKET, 100,
+	  UINT64_C(0x2960869bda16e84a) },
+	{ MCSHM_SCHEME_TWEMPROXY_KETAMA, 5,
+	  UINT64_C(0x5248b3be6a3d83c5) },
+	{ MCSHM_SCHEME_TWEMPROXY_KETAMA, 100,
+	  UINT64_C(0xdf380ba3865ad5d3) },
+	{ MCSHM_SCHEME_TWEMPROXY_MODULA, 5,
+	  UINT64_C(0x67fda55ebf792d51) },
+	{ MCSHM_SCHEME_TWEMPROXY_MODULA, 100,
+	  UINT64_C(0x959263c659b49491) },
+	{ MCSHM_SCHEME_CACHE_MEMCACHED, 5,
+	  UINT64_C(0xec48bfb257579264) },
+	{ MCSHM_SCHEME_CACHE_MEMCACHED, 100,
+	  UINT64_C(0x5c9aba5c9057fd17) },
+	{ MCSHM_SCHEME_PYTHON_MEMCACHED, 5,
+	  UINT64_C(0x8f2c650d806fb0cd) },
+	{ MCSHM_SCHEME_PYTHON_MEMCACHED, 100,
+	  UINT64_C(0x5de0b5b6bf04236b) },
+	{ MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS, 5,
+	  UINT64_C(0x0886333de64fb68b) },
+	{ MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS, 100,
+	  UINT64_C(0xaadf84311641df79) },
+	{ MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS_BYTES, 5,
+	  UINT64_C(0x5d9c17f761f69fcc) },
+	{ MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS_BYTES, 100,
+	  UINT64_C(0x1b3b485b513bbc09) },
+	{ MCSHM_SCHEME_PHP_MEMCACHE_STANDARD, 5,
+	  UINT64_C(0x650503387bcbc852) },
+	{ MCSHM_SCHEME_PHP_MEMCACHE_STANDARD, 100,
+	  UINT64_C(0x6c75fb90b40adc02) },
+	{ MCSHM_SCHEME_PHP_MEMCACHE_CONSISTENT, 5,
+	  UINT64_C(0x83ff4a3d252320db) },
+	{ MCSHM_SCHEME_PHP_MEMCACHE_CONSISTENT, 100,
+	  UINT64_C(0xa0720f7715f49f30) },
+	{ MCSHM_SCHEME_DALLI, 5,
+	  UINT64_C(0x2aeed32650c592fc) },
+	{ MCSHM_SCHEME_DALLI, 100,
+	  UINT64_C(0x6ad183a15ec0dbcf) },
+};
+
+/* Of the tables. */
+static uint64_t
+sum_tables(const struct mkplace *p)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t b = 0; b < p->place.buckets; b++)
+		sum = scheme_mix(sum + p->bucket[b]);
+	for (uint32_t b = 0; b < p->place.ring_points; b++)
+		sum = scheme_mix(sum + (p->ring[b].point |
+		    (uint64_t)p->ring[b].slot << 32));
+	return sum;
+}
+
+/* Of homes, chains and tails. */
+static uint64_t
+sum_picks(struct mkplace *p, uint64_t sum)
+{
+	for (uint32_t k = 0; k < p->plan.n; k++)
+		mkplace_set(p, k, k % 17 == 0 ? USABLE : k % 17 == 5 ?
+		    HELD : DOWN);
+	for (unsigned k = 0; k < 5000; k++) {
+		char text[32];
+		const struct scheme_key key = mkplace_key(p, text, k);
+		struct scheme_choice c;
+		const int err = scheme_pick(&p->place, &key, &c);
+
+		sum = scheme_mix(sum + (err == MCSHM_OK));
+		sum = scheme_mix(sum + c.home);
+		sum = scheme_mix(sum + c.slot);
+		sum = scheme_mix(sum + c.tries);
+	}
+	return sum;
+}
+
 static void
 test_golden(void **state)
 {
-	static const struct {
-		uint32_t scheme, n;
-		uint64_t sum;
-	} golden[] = {
-		{ MAGLEV, 1, UINT64_C(0x11484497f5a0b3fd) },
-		{ MAGLEV, 5, UINT64_C(0x4391d8245023d053) },
-		{ MAGLEV, 100, UINT64_C(0x89d2d32c743c172e) },
-		{ MAGLEV, 1000, UINT64_C(0xcf60efce17e58a92) },
-		{ MODULA, 5, UINT64_C(0x0f7bb951bc3b77dd) },
-		{ MODULA, 1000, UINT64_C(0xda9ea2e67316fcf7) },
-		{ MCSHM_SCHEME_LIBMEMCACHED_KETAMA, 5,
-		  UINT64_C(0x3132dac97f47f2cf) },
-		{ MCSHM_SCHEME_LIBMEMCACHED_KETAMA, 100,
-		  UINT64_C(0x8e46cb89c94d49fc) },
-		{ MCSHM_SCHEME_LIBMEMCACHED_KETAMA_WEIGHTED, 5,
-		  UINT64_C(0x89014c511d63b9e4) },
-		{ MCSHM_SCHEME_LIBMEMCACHED_KETAMA_WEIGHTED, 100,
-		  UINT64_C(0x415847b2a36a887a) },
-		{ MCSHM_SCHEME_LIBMEMCACHED_VIRTUAL_BUCKET, 5,
-		  UINT64_C(0x8b528cb63b201d0f) },
-		{ MCSHM_SCHEME_LIBMEMCACHED_VIRTUAL_BUCKET, 100,
-		  UINT64_C(0x2960869bda16e84a) },
-		{ MCSHM_SCHEME_TWEMPROXY_KETAMA, 5,
-		  UINT64_C(0x5248b3be6a3d83c5) },
-		{ MCSHM_SCHEME_TWEMPROXY_KETAMA, 100,
-		  UINT64_C(0xdf380ba3865ad5d3) },
-		{ MCSHM_SCHEME_TWEMPROXY_MODULA, 5,
-		  UINT64_C(0x67fda55ebf792d51) },
-		{ MCSHM_SCHEME_TWEMPROXY_MODULA, 100,
-		  UINT64_C(0x959263c659b49491) },
-		{ MCSHM_SCHEME_CACHE_MEMCACHED, 5,
-		  UINT64_C(0xec48bfb257579264) },
-		{ MCSHM_SCHEME_CACHE_MEMCACHED, 100,
-		  UINT64_C(0x5c9aba5c9057fd17) },
-		{ MCSHM_SCHEME_PYTHON_MEMCACHED, 5,
-		  UINT64_C(0x8f2c650d806fb0cd) },
-		{ MCSHM_SCHEME_PYTHON_MEMCACHED, 100,
-		  UINT64_C(0x5de0b5b6bf04236b) },
-		{ MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS, 5,
-		  UINT64_C(0x0886333de64fb68b) },
-		{ MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS, 100,
-		  UINT64_C(0xaadf84311641df79) },
-		{ MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS_BYTES, 5,
-		  UINT64_C(0x5d9c17f761f69fcc) },
-		{ MCSHM_SCHEME_PYMEMCACHE_RENDEZVOUS_BYTES, 100,
-		  UINT64_C(0x1b3b485b513bbc09) },
-		{ MCSHM_SCHEME_PHP_MEMCACHE_STANDARD, 5,
-		  UINT64_C(0x650503387bcbc852) },
-		{ MCSHM_SCHEME_PHP_MEMCACHE_STANDARD, 100,
-		  UINT64_C(0x6c75fb90b40adc02) },
-		{ MCSHM_SCHEME_PHP_MEMCACHE_CONSISTENT, 5,
-		  UINT64_C(0x83ff4a3d252320db) },
-		{ MCSHM_SCHEME_PHP_MEMCACHE_CONSISTENT, 100,
-		  UINT64_C(0xa0720f7715f49f30) },
-		{ MCSHM_SCHEME_DALLI, 5,
-		  UINT64_C(0x2aeed32650c592fc) },
-		{ MCSHM_SCHEME_DALLI, 100,
-		  UINT64_C(0x6ad183a15ec0dbcf) },
-	};
 	bool good = true;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof golden / sizeof *golden; i++) {
 		struct mkplace *p = place_new(golden[i].scheme, golden[i].n,
 		    weight_mixed);
-		uint64_t sum = 0;
+		const uint64_t sum = sum_picks(p, sum_tables(p));
 
-		for (uint32_t b = 0; b < p->place.buckets; b++)
-			sum = scheme_mix(sum + p->bucket[b]);
-		for (uint32_t b = 0; b < p->place.ring_points; b++)
-			sum = scheme_mix(sum + (p->ring[b].point |
-			    (uint64_t)p->ring[b].slot << 32));
-
-		/* Homes, salted tries and tails. */
-		for (uint32_t k = 0; k < golden[i].n; k++)
-			mkplace_set(p, k, k % 17 == 0 ? USABLE : k % 17 == 5 ?
-			    HELD : DOWN);
-		for (unsigned k = 0; k < 5000; k++) {
-			char text[32];
-			const struct scheme_key key = mkplace_key(p, text, k);
-			struct scheme_choice c;
-			const int err = scheme_pick(&p->place, &key, &c);
-
-			sum = scheme_mix(sum + (err == MCSHM_OK));
-			sum = scheme_mix(sum + c.home);
-			sum = scheme_mix(sum + c.slot);
-			sum = scheme_mix(sum + c.tries);
-		}
 		if (sum != golden[i].sum)
 			print_message("row %zu: 0x%016llx\n", i,
 			    (unsigned long long)sum);
