@@ -65,7 +65,8 @@ conf     := conf conf_read conf_key conf_server conf_buckets conf_check \
             conf_scheme conf_say
 effect   := log $(conf) resolve probe publish publish_file publish_image notify \
             reports
-top      := checker checker_watch checker_name checker_pool checker_setup \
+top      := checker checker_watch checker_task checker_fault checker_return \
+            checker_doubt checker_name checker_pool checker_setup \
             checker_report checker_tell main
 
 lib_o    := $(library:%=$(B)/libmcshm/%.o)

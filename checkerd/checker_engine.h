@@ -3,6 +3,10 @@
  *
  *	checker.c	the clock, the loop's watchers, open and close
  *	checker_watch.c	one server: due -> probe -> verdict -> publish
+ *	checker_task.c	one server: what the next probe is to ask, and where
+ *	checker_fault.c	one server: what is wrong with one that answers
+ *	checker_return.c one server: may one that was DOWN be trusted again?
+ *	checker_doubt.c	ourselves: TILT, awareness, failing open
  *	checker_name.c	one server: its name -> its addresses
  *	checker_pool.c	one pool: flags, first results, events of its publisher
  *	checker_report.c	what clients report: datagram -> earlier probe
@@ -44,6 +48,16 @@ struct watch {
 	uint64_t asked;			/* when it was last asked, 0: never */
 	uint64_t ask_at;		/* after a failure; 0: none */
 	uint32_t unanswered;		/* failures in a row */
+};
+
+/* What one probe has found, on its way to the verdict. */
+struct finding {
+	const struct probe_result *probe;
+	enum mcshm_reason reason;	/* what it comes to */
+	enum verdict_class class;
+	bool cleared;			/* a server that was DOWN may be UP: but
+					 * for rise and times */
+	uint64_t began, ended;
 };
 
 /* A name under way to the resolver; outlives a watch that goes. */
@@ -173,6 +187,26 @@ void watch_publish(struct watch *w, bool now);
 /* Another verdict than it had: published at once, told. */
 void watch_changed(struct watch *w, const struct verdict *was);
 
+/* checker_task.c */
+/* The next probe's asks, address and terms; false: there is no address to be
+ * used. */
+bool task_make(struct watch *w, struct probe_task *task);
+
+/* checker_fault.c */
+/* What of mcproto's asks it needs from the next probe. */
+uint32_t fault_asks(const struct watch *w);
+/* Learn from a result; a fault whose policy is `down` is made its reason. */
+void fault_finding(struct watch *w, struct finding *f);
+
+/* checker_return.c */
+uint32_t return_asks(struct watch *w);
+/* Learn who answers; f->cleared unless it is to wait. */
+void return_finding(struct watch *w, struct finding *f);
+
+/* checker_doubt.c */
+/* Silence that may be our own doing is made void. */
+void doubt_finding(struct watch *w, struct finding *f);
+
 /* checker_name.c */
 /* Ask if it is time to; at once; never mind. */
 void name_check(struct watch *w);
@@ -216,7 +250,7 @@ void pool_free(struct pool *p);
 void tell_init(struct pool *p);
 void tell_stop(struct pool *p);
 void tell_changed(struct watch *w, const struct verdict *was);
-void tell_probe(const struct watch *w, const struct probe_result *r);
+void tell_probe(const struct watch *w, const struct finding *f);
 void tell_debug(const struct watch *w, const char *what);
 void tell_fault(struct watch *w, int sys_errno);
 void tell_name(struct watch *w, enum tell_kind kind, const char *why);

@@ -231,8 +231,9 @@ tell_changed(struct watch *w, const struct verdict *was)
 }
 
 void
-tell_probe(const struct watch *w, const struct probe_result *r)
+tell_probe(const struct watch *w, const struct finding *f)
 {
+	const struct probe_result *r = f->probe;
 	const struct publish_entry *e = &w->entry;
 	const enum checker_log log = w->pool->c->log_probes;
 	struct line l = { 0 };
@@ -241,7 +242,7 @@ tell_probe(const struct watch *w, const struct probe_result *r)
 	    (log == CHECKER_LOG_FAILURES && e->good_began == e->began))
 		return;
 	line_server(&l, w);
-	line_reason(&l, "result", r->reason);
+	line_reason(&l, "result", f->reason);
 	line_add(&l, " took=%.3fms connection=%s",
 	    (double)(e->checked - e->began) / 1e6, r->fresh ? "new" : "kept");
 	if (r->sys_errno != 0)

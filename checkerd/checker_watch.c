@@ -83,13 +83,13 @@ watch_own_fault(struct watch *w, int sys_errno)
 }
 
 static void
-watch_answered(struct watch *w, uint64_t ended)
+watch_answered(struct watch *w, const struct finding *f)
 {
 	struct publish_entry *e = &w->entry;
-	const uint64_t us = (ended - w->began) / 1000;
+	const uint64_t us = (f->ended - f->began) / 1000;
 	const uint32_t rtt = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
 
-	e->good_began = w->began;
+	e->good_began = f->began;
 	e->rtt_us = rtt;
 	if (e->rtt_avg_us == 0)
 		e->rtt_avg_us = rtt;
@@ -111,24 +111,23 @@ watch_reason(struct watch *w, enum mcshm_reason reason)
 
 /* Everything about a result but the verdict. */
 static void
-watch_record(struct watch *w, const struct probe_result *r,
-    enum verdict_class class, uint64_t ended)
+watch_record(struct watch *w, const struct finding *f)
 {
 	struct publish_entry *e = &w->entry;
 
-	e->result = r->reason;
-	e->checked = ended;
-	e->began = w->began;
-	if (class != VERDICT_GOOD)
-		watch_reason(w, r->reason);
-	if (class == VERDICT_PROOF || class == VERDICT_SILENCE)
+	e->result = f->reason;
+	e->checked = f->ended;
+	e->began = f->began;
+	if (f->class != VERDICT_GOOD)
+		watch_reason(w, f->reason);
+	if (f->class == VERDICT_PROOF || f->class == VERDICT_SILENCE)
 		e->failures++;
-	if (class == VERDICT_LOCAL)
-		watch_own_fault(w, r->sys_errno);
-	if (class == VERDICT_GOOD)
-		watch_answered(w, ended);
-	if (r->version[0] != '\0')
-		memcpy(e->server_version, r->version,
+	if (f->class == VERDICT_LOCAL && f->reason != MCSHM_R_TILT)
+		watch_own_fault(w, f->probe->sys_errno);
+	if (f->class == VERDICT_GOOD)
+		watch_answered(w, f);
+	if (f->probe->version[0] != '\0')
+		memcpy(e->server_version, f->probe->version,
 		    sizeof e->server_version);
 }
 
@@ -152,23 +151,17 @@ watch_early(struct watch *w)
 		watch_due(w, at);
 }
 
+/* The only place where a verdict is stepped. */
 static void
-watch_done(struct probe *p, const struct probe_result *r)
+watch_step(struct watch *w, const struct finding *f)
 {
-	struct watch *w = (struct watch *)((char *)p -
-	    offsetof(struct watch, probe));
-	struct pool *pool = w->pool;
-	const uint64_t ended = checker_clock(CLOCK_BOOTTIME);
-	const enum verdict_class class = class_of[r->reason];
 	const struct verdict was = w->entry.verdict;
-	const struct verdict_probe one = { .class = class,
-		.wrong = r->reason == MCSHM_R_GARBAGE ||
-		    r->reason == MCSHM_R_ERROR_REPLY,
-		.began = w->began, .ended = ended };
+	const struct verdict_probe one = { .class = f->class,
+		.wrong = f->reason == MCSHM_R_GARBAGE ||
+		    f->reason == MCSHM_R_ERROR_REPLY,
+		.began = f->began, .ended = f->ended };
 
-	watch_record(w, r, class, ended);
-	tell_probe(w, r);
-	w->entry.verdict = verdict_step(was, &pool->verdict, &one);
+	w->entry.verdict = verdict_step(was, &w->pool->verdict, &one);
 	if (w->entry.verdict.state != was.state) {
 		if (w->entry.verdict.state == MCSHM_UP)
 			w->entry.reason = 0;
@@ -176,12 +169,30 @@ watch_done(struct probe *p, const struct probe_result *r)
 	} else {
 		watch_publish(w, false);
 		if (w->replies)		/* who reported it waits for this */
-			pool_answers(pool);
+			pool_answers(w->pool);
 	}
+}
+
+static void
+watch_done(struct probe *p, const struct probe_result *r)
+{
+	struct watch *w = (struct watch *)((char *)p -
+	    offsetof(struct watch, probe));
+	struct pool *pool = w->pool;
+	struct finding f = { .probe = r, .reason = r->reason,
+		.class = class_of[r->reason], .began = w->began,
+		.ended = checker_clock(CLOCK_BOOTTIME) };
+
+	fault_finding(w, &f);
+	doubt_finding(w, &f);
+	return_finding(w, &f);
+	watch_record(w, &f);
+	tell_probe(w, &f);
+	watch_step(w, &f);
 	watch_told(w);
 	name_check(w);
 	watch_due(w, schedule_next(&pool->schedule, watch_pace(w), w->began,
-	    ended, checker_random(pool->c)));
+	    f.ended, checker_random(pool->c)));
 	if (w->reported)	/* while the probe was under way */
 		watch_reported(w);
 }
@@ -219,11 +230,9 @@ watch_reported(struct watch *w)
 static void
 watch_probe(struct watch *w)
 {
-	struct sockaddr_storage ss;
-	const socklen_t len = address_sockaddr(&ss, &w->entry.address[0],
-	    watch_server(w)->address.host);
+	struct probe_task task;
 
-	if (len == 0) {		/* inherited, and not to be used */
+	if (!task_make(w, &task)) {	/* inherited, and not to be used */
 		w->entry.addresses = 0;
 		name_ask(w);
 		return;
@@ -232,8 +241,7 @@ watch_probe(struct watch *w)
 	w->began = checker_clock(CLOCK_BOOTTIME);
 	w->replies = w->reported;
 	w->reported = false;
-	probe_start(&w->probe, (const struct sockaddr *)&ss, len,
-	    w->pool->connect_timeout, w->pool->timeout);
+	probe_start(&w->probe, &task);
 }
 
 static void

@@ -321,15 +321,14 @@ probe_init(struct probe *p, struct ev_loop *loop, probe_done_fn *done,
 }
 
 void
-probe_start(struct probe *p, const struct sockaddr *sa, socklen_t len,
-    uint64_t connect_timeout, uint64_t timeout)
+probe_start(struct probe *p, const struct probe_task *task)
 {
 	assert(p->phase == PHASE_IDLE);
-	assert(len <= sizeof p->server);
-	memcpy(&p->server, sa, len);
-	p->len = len;
-	p->connect_timeout = (double)connect_timeout / 1e9;
-	p->timeout = (double)timeout / 1e9;
+	assert(task->len <= sizeof p->server);
+	memcpy(&p->server, &task->to, task->len);
+	p->len = task->len;
+	p->connect_timeout = (double)task->connect_timeout / 1e9;
+	p->timeout = (double)task->timeout / 1e9;
 	p->fresh = p->again = false;
 	p->reply.len = 0;
 	p->result = (struct probe_result){ .reason = MCSHM_R_OK };

@@ -37,6 +37,13 @@ struct probe_result {
 	char version[32];		/* of the server, "" if not learnt */
 };
 
+/* A probe to be made. */
+struct probe_task {
+	struct sockaddr_storage to;
+	socklen_t len;
+	uint64_t connect_timeout, timeout;	/* ns */
+};
+
 typedef void probe_done_fn(struct probe *p, const struct probe_result *r);
 typedef void probe_lost_fn(struct probe *p);
 
@@ -61,9 +68,8 @@ struct probe {
 
 void probe_init(struct probe *p, struct ev_loop *loop, probe_done_fn *done,
     probe_lost_fn *lost);
-/* Only when no probe is under way.  Times in ns. */
-void probe_start(struct probe *p, const struct sockaddr *sa, socklen_t len,
-    uint64_t connect_timeout, uint64_t timeout);
+/* Only when no probe is under way. */
+void probe_start(struct probe *p, const struct probe_task *task);
 bool probe_busy(const struct probe *p);
 /* Give the connection up, and a probe that is under way without calling back.
  * The server's address is about to change, or the server to go. */

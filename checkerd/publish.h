@@ -52,6 +52,14 @@ struct publish_about {
 	uint64_t config_loaded;		/* REALTIME ns */
 };
 
+/* Who a server is, by its own word (stats); pid 0: not known. */
+struct publish_identity {
+	uint64_t pid, start;		/* s, by its clock */
+	uint64_t clock;			/* the same clock, at `at` */
+	uint64_t cmd_flush, curr_items;
+	uint64_t at;			/* BOOTTIME ns */
+};
+
 /* What the checker says of one server.  All a client sees is made from this. */
 struct publish_entry {
 	struct verdict verdict;
@@ -64,6 +72,17 @@ struct publish_entry {
 	char server_version[32];
 	uint32_t addresses;
 	struct mcshm_address address[MCSHM_ADDRESSES];
+	uint64_t degraded;		/* enum mcshm_degraded, bits */
+	uint32_t rtt_usual_us;
+	uint32_t threads, workers_stuck, connections, max_connections;
+	uint64_t tls_expiry;		/* REALTIME s, 0: no TLS */
+	struct publish_identity identity;
+	uint64_t returned;		/* enum mcshm_returned, bits */
+	uint64_t flushed;		/* BOOTTIME ns, 0 never */
+	uint64_t admin_since, admin_until;	/* REALTIME s */
+	char admin_who[32], admin_why[64];
+	bool open;			/* usable whatever the verdict: the pool
+					 * fails open */
 };
 
 /* What an earlier daemon left behind.  Owned by the publish until the first

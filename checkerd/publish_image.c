@@ -300,9 +300,9 @@ set_bits(void *section, const struct mcshm_header *h, uint32_t slot,
 	const bool ready = e->admin == MCSHM_READY;
 
 	set_bit(bitmap_of(section, h, MCSHM_BITMAP_USABLE), slot,
-	    ready && verdict_usable(&e->verdict));
+	    ready && (e->open || verdict_usable(&e->verdict)));
 	set_bit(bitmap_of(section, h, MCSHM_BITMAP_HELD), slot,
-	    ready && e->verdict.state == MCSHM_HELD);
+	    ready && !e->open && e->verdict.state == MCSHM_HELD);
 	set_bit(bitmap_of(section, h, MCSHM_BITMAP_READY), slot, ready);
 }
 
@@ -316,6 +316,33 @@ set_addresses(struct mcshm_section *head, struct mcshm_entry *to,
 		head->address_epoch++;
 	to->addresses = e->addresses;
 	memcpy(to->address, e->address, sizeof to->address);
+}
+
+/* Of who it is and how it fares, beside the verdict. */
+static void
+set_condition(struct mcshm_entry *to, const struct publish_entry *e)
+{
+	const struct publish_identity *who = &e->identity;
+
+	to->degraded = e->degraded;
+	to->rtt_usual_us = e->rtt_usual_us;
+	to->threads = e->threads;
+	to->workers_stuck = e->workers_stuck;
+	to->connections = e->connections;
+	to->max_connections = e->max_connections;
+	to->tls_expiry = e->tls_expiry;
+	to->server_pid = who->pid;
+	to->server_start = who->start;
+	to->server_clock = who->clock;
+	to->cmd_flush = who->cmd_flush;
+	to->curr_items = who->curr_items;
+	to->identified = who->at;
+	to->returned = e->returned;
+	to->flushed = e->flushed;
+	to->admin_since = e->admin_since;
+	to->admin_until = e->admin_until;
+	memcpy(to->admin_who, e->admin_who, sizeof to->admin_who);
+	memcpy(to->admin_why, e->admin_why, sizeof to->admin_why);
 }
 
 void
@@ -352,8 +379,28 @@ image_set(void *section, const struct mcshm_header *h, uint32_t slot,
 	to->transitions = e->transitions;
 	memcpy(to->server_version, e->server_version,
 	    sizeof to->server_version);
+	set_condition(to, e);
 	set_addresses(head, to, e);
 	set_bits(section, h, slot, e);
+}
+
+/* What is worth knowing of a server that another daemon watched; its admin
+ * state and what follows from probes alone is not. */
+static void
+get_condition(struct publish_entry *e, const struct mcshm_entry *from)
+{
+	e->rtt_usual_us = from->rtt_usual_us;
+	e->degraded = from->degraded & MCSHM_DEGRADED_ALL;
+	e->threads = from->threads;
+	e->connections = from->connections;
+	e->max_connections = from->max_connections;
+	e->tls_expiry = from->tls_expiry;
+	e->identity = (struct publish_identity){ .pid = from->server_pid,
+		.start = from->server_start, .clock = from->server_clock,
+		.cmd_flush = from->cmd_flush, .curr_items = from->curr_items,
+		.at = from->identified };
+	e->returned = from->returned;
+	e->flushed = from->flushed;
 }
 
 void
@@ -385,6 +432,7 @@ image_get(struct publish_entry *e, const void *section,
 	memcpy(e->address, from->address, sizeof e->address);
 	e->addresses = from->addresses < MCSHM_ADDRESSES ?
 	    from->addresses : MCSHM_ADDRESSES;
+	get_condition(e, from);
 }
 
 static uint32_t

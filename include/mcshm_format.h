@@ -291,7 +291,7 @@ struct mcshm_entry {			/* one a slot */
 	uint32_t reason;		/*   8 of the last failure, 0: none since
 					 *     it is UP */
 	uint32_t result;		/*  12 of the last probe */
-	uint64_t degraded;		/*  16 bits, 0 in this version */
+	uint64_t degraded;		/*  16 enum mcshm_degraded, bits */
 	uint64_t history;		/*  24 1 good, newest in bit 0 */
 	uint64_t seen;			/*  32 1 counts, since the verdict changed */
 	uint64_t proof;			/*  40 1 failed by proof */
@@ -312,7 +312,7 @@ struct mcshm_entry {			/* one a slot */
 	uint64_t local_errors;		/* 144 never stepped the verdict */
 	uint64_t transitions;		/* 152 of the verdict */
 	uint64_t server_pid;		/* 160 0: not known */
-	uint64_t server_start;		/* 168 REALTIME seconds */
+	uint64_t server_start;		/* 168 seconds, by the server's clock */
 	uint64_t cmd_flush;		/* 176 last good value */
 	uint64_t curr_items;		/* 184 */
 	uint64_t identified;		/* 192 when these four were read */
@@ -329,7 +329,17 @@ struct mcshm_entry {			/* one a slot */
 	uint32_t addresses;		/* 368 how many of the next are set */
 	uint32_t address_pad;
 	struct mcshm_address address[MCSHM_ADDRESSES];	/* 376 */
-	uint64_t spare[21];		/* 472 */
+	uint64_t returned;		/* 472 how it last came back: enum
+					 *     mcshm_returned, bits */
+	uint64_t outage_since;		/* 480 start of the first failed probe of
+					 *     its last outage, 0 never */
+	uint64_t flushed;		/* 488 when we flushed it, 0 never */
+	uint64_t flapped;		/* 496 when flaps last changed */
+	uint32_t flaps;			/* 504 outages that are not forgotten */
+	uint32_t rtt_usual_us;		/* 508 slow moving average */
+	uint64_t hold_until;		/* 512 stays DOWN until then, 0 */
+	uint64_t server_clock;		/* 520 seconds, at `identified` */
+	uint64_t spare[14];		/* 528 */
 };
 static_assert(offsetof(struct mcshm_entry, history) == 24, "mcshm(5)");
 static_assert(offsetof(struct mcshm_entry, since) == 56, "mcshm(5)");
@@ -338,7 +348,8 @@ static_assert(offsetof(struct mcshm_entry, server_pid) == 160, "mcshm(5)");
 static_assert(offsetof(struct mcshm_entry, server_version) == 224, "mcshm(5)");
 static_assert(offsetof(struct mcshm_entry, admin_why) == 304, "mcshm(5)");
 static_assert(offsetof(struct mcshm_entry, addresses) == 368, "mcshm(5)");
-static_assert(offsetof(struct mcshm_entry, spare) == 472, "mcshm(5)");
+static_assert(offsetof(struct mcshm_entry, returned) == 472, "mcshm(5)");
+static_assert(offsetof(struct mcshm_entry, spare) == 528, "mcshm(5)");
 static_assert(sizeof(struct mcshm_entry) == 640, "hidden padding");
 
 /*
@@ -366,13 +377,65 @@ X(10, ERROR_REPLY, "error-reply", PROOF, "answered with an error")	\
 X(11, LOCAL, "local", LOCAL,						\
   "could not be probed: fault of this host")				\
 X(12, UNRESOLVED, "unresolved", LOCAL, "its name does not resolve")	\
-X(13, NO_SOCKET, "no-socket", PROOF, "its unix socket does not exist")
+X(13, NO_SOCKET, "no-socket", PROOF, "its unix socket does not exist")	\
+X(14, WRONG_VERSION, "wrong-version", PROOF,				\
+  "another version than expected: another server?")			\
+X(15, WRONG_VALUE, "wrong-value", PROOF,				\
+  "gave back another value than it was given")				\
+X(16, TLS_FAILED, "tls-failed", PROOF, "no TLS handshake with it")	\
+X(17, TLS_UNTRUSTED, "tls-untrusted", GOOD,				\
+  "answers, but its certificate is not trusted")			\
+X(18, LOGIN_REFUSED, "login-refused", GOOD, "answers, but refuses our login") \
+X(19, WORKER_STUCK, "worker-stuck", GOOD, "some of its threads do not answer") \
+X(20, LISTENER_STUCK, "listener-stuck", GOOD,				\
+  "answers, but takes no new connections")				\
+X(21, CLOCK_STUCK, "clock-stuck", GOOD,					\
+  "answers, but its clock stands still: nothing expires")		\
+X(22, NO_MEMORY, "no-memory", GOOD, "answers, but has no memory to store") \
+X(23, SLOW, "slow", GOOD, "answers, but slowly")			\
+X(24, TILT, "tilt", LOCAL,						\
+  "silent, while this host could not be trusted")
 
 enum mcshm_reason {
 #define X(number, id, name, class, text) MCSHM_R_##id = number,
 	MCSHM_REASONS(X)
 #undef X
 	MCSHM_R_COUNT
+};
+
+/*
+ * What is wrong with a server that answers.  Stored: append only.
+ *   X(bit, ENUM, name, text)
+ */
+#define MCSHM_DEGRADED_BITS(X)						\
+X(0, WORKER_STUCK, "worker-stuck", "some of its threads do not answer")	\
+X(1, LISTENER_STUCK, "listener-stuck", "takes no new connections")	\
+X(2, CLOCK_STUCK, "clock-stuck", "its clock stands still: nothing expires") \
+X(3, MAXCONNS, "maxconns", "too many open connections")			\
+X(4, NO_MEMORY, "no-memory", "no memory to store")			\
+X(5, SLOW, "slow", "slower than it was, and than slow_threshold")	\
+X(6, UNAUTHENTICATED, "unauthenticated", "wants a login, or refuses ours") \
+X(7, TLS, "tls", "its certificate is not trusted, or ends within a week") \
+X(8, STALE_RISK, "stale-risk",						\
+  "came back with what it had: old values may be among it")		\
+X(9, FLAPPING, "flapping", "goes down again and again")			\
+X(10, ADDRESS, "address", "its name leads elsewhere, where nobody answers")
+
+enum mcshm_degraded {
+#define X(bit, id, name, text) MCSHM_DEGRADED_##id = 1 << bit,
+	MCSHM_DEGRADED_BITS(X)
+#undef X
+	MCSHM_DEGRADED_ALL = (1 << 11) - 1
+};
+
+/* How a server last came back from DOWN. */
+enum mcshm_returned {
+	MCSHM_RETURNED_RESTARTED = 1,	/* a new process, that began empty */
+	MCSHM_RETURNED_SAME = 2,	/* what it had, it still has */
+	MCSHM_RETURNED_FLUSHED = 4,	/* by us, or by somebody since */
+	MCSHM_RETURNED_OUR_FAULT = 8,	/* other hosts reached it all the time */
+	MCSHM_RETURNED_REFUSED = 16,	/* it does not allow a flush */
+	MCSHM_RETURNED_UNKNOWN = 32	/* it did not say who it is */
 };
 
 /* Reports ----------------------------------------------------------------- */

@@ -240,10 +240,13 @@ static void
 start(struct test *t)
 {
 	const unsigned done = t->done;
+	struct probe_task task = { .len = t->fake.len,
+		.connect_timeout = t->connect_timeout,
+		.timeout = t->timeout };
 
 	t->starting = true;
-	probe_start(&t->probe, (struct sockaddr *)&t->fake.ss, t->fake.len,
-	    t->connect_timeout, t->timeout);
+	task.to = t->fake.ss;
+	probe_start(&t->probe, &task);
 	t->starting = false;
 	assert_int_equal(t->done, done);
 	assert_true(probe_busy(&t->probe));
