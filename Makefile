@@ -61,8 +61,8 @@ building := scheme_build scheme_maglev scheme_ring hash_sha1
 library  := $(scheme) sums bootid reader follow pick suspect candidates run \
             report snapshot names
 pure     := verdict mcproto schedule address servers
-conf     := conf conf_read conf_key conf_server conf_buckets conf_check \
-            conf_scheme conf_say
+conf     := conf conf_read conf_key conf_text conf_auth conf_server \
+            conf_buckets conf_check conf_scheme conf_probe conf_say
 effect   := log $(conf) resolve probe publish publish_file publish_image notify \
             reports
 top      := checker checker_watch checker_task checker_fault checker_return \

@@ -3,7 +3,7 @@
  *
  * Must not keep anything of a file that has an error, nor look at the host
  * (names, interfaces, directories): a file that is right on one host is right
- * on all.
+ * on all where the files are that it says are to be read.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -46,6 +46,16 @@ load_free(struct load *l)
 	conf_free(&l->conf);
 }
 
+static void
+load_warn(struct load *l)
+{
+	conf_probe_warn(l, &l->defaults);
+	for (uint32_t i = 0; i < l->pools; i++) {
+		conf_probe_warn(l, &l->pool[i]);
+		conf_buckets_warn(l, &l->pool[i]);
+	}
+}
+
 /* The drafts become the configuration. */
 static void
 load_take(struct load *l)
@@ -77,8 +87,8 @@ conf_load(struct conf *c, const char *path, FILE *errors)
 		for (uint32_t i = 0; l.conf.directory && i < l.pools; i++)
 			conf_pool_finish(&l, &l.pool[i]);
 	}
-	for (uint32_t i = 0; l.errors == 0 && i < l.pools; i++)
-		conf_buckets_warn(&l, &l.pool[i]);
+	if (l.errors == 0)
+		load_warn(&l);
 	if (l.errors == 0)
 		load_take(&l);
 	if (l.errors == 0) {
@@ -116,7 +126,8 @@ pool_dump(const struct conf_pool *p, FILE *out)
 	for (size_t i = 0; i < KEYS; i++)
 		if ((conf_keys[i].sections & CONF_POOL) &&
 		    conf_keys[i].kind->size > 0 &&
-		    conf_scheme_means(&p->set, (enum conf_key_id)i))
+		    conf_scheme_means(&p->set, (enum conf_key_id)i) &&
+		    conf_probe_means(p, (enum conf_key_id)i))
 			key_dump(&conf_keys[i], p, out);
 	for (uint32_t i = 0; i < p->servers.n; i++)
 		conf_server_dump(&p->servers.v[i], out);

@@ -88,6 +88,7 @@ pool_conflicts(struct load *l, struct draft *d)
 		    "is shorter than", "write a longer rehash_after, or 0 for "
 		    "the same time");
 	conf_scheme_conflicts(l, d);
+	conf_probe_conflicts(l, d);
 }
 
 /* What is wrong in [defaults] by itself. */
@@ -141,6 +142,7 @@ pool_compute(struct load *l, struct draft *d)
 	    p->hold_after > p->rehash_after)
 		p->hold_after = p->rehash_after;
 	conf_scheme_compute(d);
+	conf_probe_compute(l, d);
 	if (!conf_has(d, KEY_file) && asprintf(&p->file, "%s/%s" MCSHM_SUFFIX,
 	    strcmp(l->conf.directory, "/") == 0 ? "" : l->conf.directory,
 	    p->name) < 0) {

@@ -197,7 +197,8 @@ conf_range(char text[CONF_RANGE_TEXT], const struct key *k)
 		return;
 	k->kind->number(min, k->min);
 	k->kind->number(max, k->max);
-	snprintf(text, CONF_RANGE_TEXT, "%s to %s", min, max);
+	snprintf(text, CONF_RANGE_TEXT, "%s%s to %s",
+	    k->kind->off ? "0, or " : "", min, max);
 }
 
 uint64_t
@@ -219,7 +220,6 @@ conf_value(char text[CONF_FILE_BYTES + 1], const struct key *k,
     const void *field)
 {
 	char number[CONF_NUMBER_TEXT];
-	const char *path;
 
 	if (k->kind->number) {
 		k->kind->number(number, conf_number(k, field));
@@ -228,8 +228,7 @@ conf_value(char text[CONF_FILE_BYTES + 1], const struct key *k,
 		snprintf(text, CONF_FILE_BYTES + 1, "%s",
 		    k->kind->name((uint32_t)conf_number(k, field)));
 	} else {
-		memcpy(&path, field, sizeof path);
-		snprintf(text, CONF_FILE_BYTES + 1, "%s", path);
+		k->kind->write(text, field);
 	}
 }
 
@@ -255,7 +254,8 @@ number_parse(struct load *l, const struct key *k, const char *text,
 	nonsense = k->kind->scan(text, &n);
 	if (nonsense)
 		return conf_refuse(l, k, text, nonsense);
-	if (k->max > 0 && (n < k->min || n > k->max)) {
+	if (k->max > 0 && (n < k->min || n > k->max) &&
+	    !(k->kind->off && n == 0)) {
 		conf_range(range, k);
 		snprintf(why, sizeof why, "is out of range; write %s", range);
 		return conf_refuse(l, k, text, why);
@@ -295,6 +295,43 @@ dead_name(uint32_t id)
 {
 	static const char *const name[] = { [MCSHM_DEAD_REHASH] = "rehash",
 		[MCSHM_DEAD_MISS] = "miss", [MCSHM_DEAD_ERROR] = "error" };
+
+	return id < sizeof name / sizeof *name ? name[id] : NULL;
+}
+
+static const char *
+probe_name(uint32_t id)
+{
+	static const char *const name[] = { [CONF_PROBE_VERSION] = "version",
+		[CONF_PROBE_MN] = "mn", [CONF_PROBE_STATS] = "stats",
+		[CONF_PROBE_SET] = "set", [CONF_PROBE_TCP] = "tcp" };
+
+	return id < sizeof name / sizeof *name ? name[id] : NULL;
+}
+
+static const char *
+policy_name(uint32_t id)
+{
+	static const char *const name[] = { [CONF_IGNORE] = "ignore",
+		[CONF_DEGRADED] = "degraded", [CONF_DOWN] = "down" };
+
+	return id < sizeof name / sizeof *name ? name[id] : NULL;
+}
+
+static const char *
+recovery_name(uint32_t id)
+{
+	static const char *const name[] = { [CONF_RECOVERY_NONE] = "none",
+		[CONF_RECOVERY_FLUSH] = "flush-if-stale" };
+
+	return id < sizeof name / sizeof *name ? name[id] : NULL;
+}
+
+static const char *
+refused_name(uint32_t id)
+{
+	static const char *const name[] = { [CONF_REFUSED_UP] = "up",
+		[CONF_REFUSED_STAY] = "stay" };
 
 	return id < sizeof name / sizeof *name ? name[id] : NULL;
 }
@@ -392,86 +429,49 @@ hash_parse(struct load *l, const struct key *k, const char *text, void *field)
 	return choice_parse(l, k, first ? first : text, field);
 }
 
-/* "//", "/./" and what is at the end of a path without changing it, so that two
- * spellings of one file are one text. */
-static void
-path_tidy(char *path)
-{
-	char *to = path;
-
-	for (const char *from = path; *from;) {
-		size_t n = strcspn(from + 1, "/") + 1;	/* "/word" */
-
-		if (n > 1 && !(n == 2 && from[1] == '.')) {
-			memmove(to, from, n);
-			to += n;
-		}
-		from += n;
-	}
-	if (to == path)
-		*to++ = '/';
-	*to = '\0';
-}
-
-static bool
-path_has_parent(const char *path)
-{
-	for (; (path = strstr(path, "/..")); path += 3)
-		if (path[3] == '/' || path[3] == '\0')
-			return true;
-	return false;
-}
-
-static bool
-path_parse(struct load *l, const struct key *k, const char *text, void *field)
-{
-	size_t n = strlen(text);
-	char why[64], *path;
-
-	if (*text != '/')
-		return conf_refuse(l, k, text,
-		    "is not absolute; write a path that begins with /");
-	if (path_has_parent(text))
-		return conf_refuse(l, k, text,
-		    "has .. in it; write the path that it leads to");
-	if (k == &conf_keys[KEY_file] &&
-	    (text[n - 1] == '/' || (n > 1 && strcmp(text + n - 2, "/.") == 0)))
-		return conf_refuse(l, k, text,
-		    "is a directory; write the file's name too");
-	if (n > k->max) {
-		snprintf(why, sizeof why, "is too long; write %u bytes at most",
-		    (unsigned)k->max);
-		return conf_refuse(l, k, text, why);
-	}
-	path = strdup(text);
-	if (!path)
-		return conf_complain_memory(l);
-	path_tidy(path);
-	memcpy(field, &path, sizeof path);
-	return true;
-}
-
 /* The tables ------------------------------------------------------------ */
 
+/* What kinds have in common: numbers, choices, texts. */
+#define NUMBER(as, bytes)						\
+	{ .parse = number_parse, .scan = as##_scan, .number = as##_text,	\
+	    .size = bytes }
+#define CHOICE(as) { .parse = choice_parse, .name = as##_name, .size = 4 }
+#define TEXT(as, how, bytes)						\
+	{ .parse = conf_##as##_parse, .write = conf_##how##_write,	\
+	    .size = bytes }
+#define LIST(as) { .parse = conf_##as##_parse }
+
 static const struct kind
-    kind_time = { number_parse, time_scan, time_text, NULL, 8 },
-    kind_count = { number_parse, count_scan, count_text, NULL, 4 },
-    kind_percent = { number_parse, percent_scan, percent_text, NULL, 4 },
-    kind_ratio = { number_parse, ratio_scan, ratio_text, NULL, 8 },
-    kind_log = { choice_parse, NULL, NULL, log_name, 4 },
-    kind_yes = { choice_parse, NULL, NULL, yes_name, 4 },
-    kind_admin = { choice_parse, NULL, NULL, admin_name, 4 },
-    kind_scheme = { choice_parse, NULL, NULL, scheme_name, 4 },
-    kind_hash = { hash_parse, NULL, NULL, hash_name, 4 },
-    kind_points = { hash_parse, NULL, NULL, points_name, 4 },
-    kind_chars = { choice_parse, NULL, NULL, chars_name, 4 },
-    kind_tag = { number_parse, tag_scan, tag_text, NULL, 4 },
-    kind_dead = { choice_parse, NULL, NULL, dead_name, 4 },
-    kind_seconds = { number_parse, seconds_scan, seconds_text, NULL, 4 },
-    kind_path = { path_parse, NULL, NULL, NULL, sizeof(char *) },
-    kind_include = { conf_include_parse, NULL, NULL, NULL, 0 },
-    kind_server = { conf_server_parse, NULL, NULL, NULL, 0 },
-    kind_buckets = { conf_buckets_parse, NULL, NULL, NULL, 0 };
+    kind_time = NUMBER(time, 8),
+    kind_period = { .parse = number_parse, .scan = time_scan,
+	    .number = time_text, .off = true, .size = 8 },
+    kind_seconds = NUMBER(seconds, 4),
+    kind_count = NUMBER(count, 4),
+    kind_percent = NUMBER(percent, 4),
+    kind_ratio = NUMBER(ratio, 8),
+    kind_tag = NUMBER(tag, 4),
+    kind_log = CHOICE(log),
+    kind_yes = CHOICE(yes),
+    kind_admin = CHOICE(admin),
+    kind_scheme = CHOICE(scheme),
+    kind_hash = { .parse = hash_parse, .name = hash_name, .size = 4 },
+    kind_points = { .parse = hash_parse, .name = points_name, .size = 4 },
+    kind_chars = CHOICE(chars),
+    kind_dead = CHOICE(dead),
+    kind_probe = CHOICE(probe),
+    kind_policy = CHOICE(policy),
+    kind_recovery = CHOICE(recovery),
+    kind_refused = CHOICE(refused),
+    kind_path = TEXT(path, path, sizeof(char *)),
+    kind_some_path = TEXT(some_path, text, CONF_TEXT),
+    kind_auth = TEXT(auth, text, CONF_AUTH_SIZE),
+    kind_text = TEXT(text, text, CONF_TEXT),
+    kind_word = TEXT(word, text, CONF_TEXT),
+    kind_host = TEXT(host, text, CONF_TEXT),
+    kind_source = TEXT(source, source, 2 * sizeof(struct mcshm_address)),
+    kind_include = LIST(include),
+    kind_server = LIST(server),
+    kind_buckets = LIST(buckets);
 
 /* A ratio is read and written as one value. */
 static_assert(offsetof(struct conf_pool, ratio_of) ==

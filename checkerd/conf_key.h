@@ -26,6 +26,12 @@
 /* memcached takes what is longer for a date: 30 days. */
 #define CONF_TTL_SECONDS (30 * 24 * 3600)
 
+#define CONF_VERSION_BYTES 60
+#define CONF_MAINTENANCE_BYTES 150	/* of 250 that memcached has */
+
+/* auth_file and what it has are one value. */
+#define CONF_AUTH_SIZE (CONF_TEXT + 2 * CONF_LOGIN)
+
 enum {			/* bits: the sections that a key may stand in */
 	CONF_CHECKER = 1,
 	CONF_DEFAULTS = 2,
@@ -51,6 +57,9 @@ enum {			/* bits: the sections that a key may stand in */
 	    100 * CONF_MS, CONF_HOUR, "30s")				\
 	X(CHECKER, log_probes, log_probes, log, 0, 0, "none")		\
 	X(CHECKER, reports, reports, yes, 0, 0, "yes")			\
+	X(CHECKER, tilt_after, tilt_after, time,			\
+	    100 * CONF_MS, CONF_MINUTE, "500ms")			\
+	X(CHECKER, tilt_for, tilt_for, time, 0, 10 * CONF_MINUTE, "5s")	\
 	X(POOL, file, file, path, 0, CONF_FILE_BYTES, NULL)		\
 	X(BOTH, scheme, set.scheme, scheme, 0, 0, "maglev")		\
 	X(BOTH, hash, set.hash, hash, 0, 0, NULL)			\
@@ -76,6 +85,52 @@ enum {			/* bits: the sections that a key may stand in */
 	X(BOTH, rehash_after, rehash_after, time, 0, CONF_HOUR, "5s")	\
 	X(BOTH, min_down_time, min_down_time, time, 0, CONF_HOUR, "5s") \
 	X(BOTH, jitter, jitter, percent, 0, 50, "10%")			\
+	X(BOTH, down_interval_max, down_interval_max, time,		\
+	    10 * CONF_MS, CONF_HOUR, "5s")				\
+	X(BOTH, probe, probe, probe, 0, 0, "version")			\
+	X(BOTH, canary_size, canary_size, count, 1, 65536, "1024")	\
+	X(BOTH, fresh_every, fresh_every, count, 0, 1000000, "10")	\
+	X(BOTH, source, source, source, 0, 0, "none")			\
+	X(BOTH, auth_file, auth_file, auth, 0, CONF_TEXT_BYTES, "none")	\
+	X(BOTH, tls, tls, yes, 0, 0, "no")				\
+	X(BOTH, tls_ca, tls_ca, some_path, 0, CONF_TEXT_BYTES, "none")	\
+	X(BOTH, tls_cert, tls_cert, some_path,				\
+	    0, CONF_TEXT_BYTES, "none")					\
+	X(BOTH, tls_key, tls_key, some_path,				\
+	    0, CONF_TEXT_BYTES, "none")					\
+	X(BOTH, tls_name, tls_name, host, 0, CONF_TEXT_BYTES, "none")	\
+	X(BOTH, tls_verify, tls_verify, yes, 0, 0, "yes")		\
+	X(BOTH, expect_version, expect_version, text,			\
+	    0, CONF_VERSION_BYTES, "none")				\
+	X(BOTH, maintenance_key, maintenance_key, word,			\
+	    0, CONF_MAINTENANCE_BYTES, "none")				\
+	X(BOTH, stats_interval, stats_interval, period,			\
+	    100 * CONF_MS, CONF_HOUR, "10s")				\
+	X(BOTH, thread_scan_interval, thread_scan_interval, period,	\
+	    100 * CONF_MS, CONF_HOUR, "30s")				\
+	X(BOTH, slow_threshold, slow_threshold, time,			\
+	    0, CONF_MINUTE, "100ms")					\
+	X(BOTH, on_worker_stuck, on_worker_stuck, policy,		\
+	    0, 0, "degraded")						\
+	X(BOTH, on_listener_stuck, on_listener_stuck, policy,		\
+	    0, 0, "degraded")						\
+	X(BOTH, on_clock_stuck, on_clock_stuck, policy, 0, 0, "down")	\
+	X(BOTH, on_maxconns, on_maxconns, policy, 0, 0, "degraded")	\
+	X(BOTH, on_no_memory, on_no_memory, policy, 0, 0, "degraded")	\
+	X(BOTH, on_slow, on_slow, policy, 0, 0, "degraded")		\
+	X(BOTH, flap_hold, flap_hold, time, 0, CONF_HOUR, "30s")	\
+	X(BOTH, flap_hold_max, flap_hold_max, time, 0, CONF_HOUR, "5m")	\
+	X(BOTH, flap_window, flap_window, time,				\
+	    CONF_SECOND, 24 * CONF_HOUR, "5m")				\
+	X(BOTH, awareness, awareness, count, 0, 8, "3")			\
+	X(BOTH, max_down_percent, max_down_percent, percent,		\
+	    0, 100, "50%")						\
+	X(BOTH, fail_open_max, fail_open_max, time,			\
+	    100 * CONF_MS, 24 * CONF_HOUR, "1m")			\
+	X(BOTH, on_recovery, on_recovery, recovery, 0, 0, "none")	\
+	X(BOTH, flush_shared, flush_shared, yes, 0, 0, "no")		\
+	X(BOTH, flush_refused, flush_refused, refused, 0, 0, "up")	\
+	X(BOTH, flush_percent, flush_percent, percent, 1, 100, "20%")	\
 	X(POOL, include, servers, include, 0, 0, NULL)			\
 	X(POOL, server, servers, server, 0, 0, NULL)			\
 	X(POOL, buckets, map, buckets, 0, 0, NULL)
@@ -89,7 +144,7 @@ enum conf_key_id {
 
 #define CONF_LIST_TEXT 400	/* "none, failures or all" */
 #define CONF_NUMBER_TEXT 48
-#define CONF_RANGE_TEXT (2 * CONF_NUMBER_TEXT + 4)
+#define CONF_RANGE_TEXT (2 * CONF_NUMBER_TEXT + 12)
 
 struct load;
 struct key;
@@ -105,6 +160,9 @@ struct kind {
 	/* Choices: the name of each below CONF_CHOICES, NULL where there is
 	 * none. */
 	const char *(*name)(uint32_t id);
+	/* Texts. */
+	void (*write)(char text[CONF_FILE_BYTES + 1], const void *field);
+	bool off;	/* numbers: 0 may be written, whatever the range */
 	size_t size;	/* of the field; 0: there is no single value */
 };
 

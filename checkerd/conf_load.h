@@ -4,11 +4,14 @@
  * Private to conf*.c:
  *
  *	conf_read.c	files, lines, sections, keys	-> drafts
- *	conf_key.c	the table's values
+ *	conf_key.c	the table's values: numbers, choices
+ *	conf_text.c	and texts
+ *	conf_auth.c	the file with a user and a password
  *	conf_server.c	server lines, and twins among servers
  *	conf_buckets.c	lines of buckets
  *	conf_check.c	defaults, conflicts		-> whole pools
  *	conf_scheme.c	the same, of the keys that choose a server
+ *	conf_probe.c	and of those that say how it is probed
  *	conf_say.c	complaints
  *	conf.c		load, free, dump
  */
@@ -40,6 +43,7 @@ struct draft {
 	uint32_t bucket_lines;
 	bool refused;		/* a line of it was: what is missing may have
 				 * been there */
+	bool exposed;		/* others may read its auth_file */
 };
 
 struct source {			/* a file that is being read */
@@ -112,6 +116,33 @@ bool conf_name_is_good(const char *name, size_t most);
 /* A key's field in a section's draft. */
 void *conf_field(struct load *l, const struct key *k, struct draft *d);
 
+/* A regular file, for reading; NULL and why not. */
+FILE *conf_open(const char *path, const char **why);
+
+/* conf_text.c */
+
+bool conf_path_parse(struct load *l, const struct key *k, const char *text,
+    void *field);
+void conf_path_write(char text[CONF_FILE_BYTES + 1], const void *field);
+/* In the struct; these take none. */
+bool conf_some_path_parse(struct load *l, const struct key *k,
+    const char *text, void *field);
+bool conf_text_parse(struct load *l, const struct key *k, const char *text,
+    void *field);
+bool conf_word_parse(struct load *l, const struct key *k, const char *text,
+    void *field);
+bool conf_host_parse(struct load *l, const struct key *k, const char *text,
+    void *field);
+void conf_text_write(char text[CONF_FILE_BYTES + 1], const void *field);
+bool conf_source_parse(struct load *l, const struct key *k, const char *text,
+    void *field);
+void conf_source_write(char text[CONF_FILE_BYTES + 1], const void *field);
+
+/* conf_auth.c */
+
+bool conf_auth_parse(struct load *l, const struct key *k, const char *text,
+    void *field);
+
 /* conf_server.c */
 
 bool conf_server_parse(struct load *l, const struct key *k, const char *text,
@@ -136,6 +167,15 @@ bool conf_points_are_free(uint32_t scheme);
 bool conf_scheme_means(const struct scheme_setting *set, enum conf_key_id id);
 void conf_scheme_compute(struct draft *d);
 void conf_scheme_conflicts(struct load *l, struct draft *d);
+
+/* conf_probe.c */
+
+/* Whether a key changes anything there. */
+bool conf_probe_means(const struct conf_pool *p, enum conf_key_id id);
+void conf_probe_compute(struct load *l, struct draft *d);
+void conf_probe_conflicts(struct load *l, struct draft *d);
+/* Of a pool, or [defaults], that is right. */
+void conf_probe_warn(struct load *l, struct draft *d);
 
 /* conf_check.c */
 

@@ -47,11 +47,6 @@ section_text(char text[64], const struct load *l)
 		snprintf(text, 64, "[%s]", name);
 }
 
-/* Documented for later versions: whoever writes one shall not look for a
- * misspelling. */
-static const char *const later[] = { "fresh_every", "thread_scan_interval",
-	"stats_interval", "max_down_percent", "fail_open_max", "on_recovery" };
-
 /* No such key in this section: why not. */
 static void
 key_unknown(struct load *l, const char *name, const struct key *elsewhere)
@@ -59,13 +54,6 @@ key_unknown(struct load *l, const char *name, const struct key *elsewhere)
 	struct hint hint = conf_hint(name);
 	char section[64];
 
-	for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
-		if (strcmp(later[i], name) != 0)
-			continue;
-		conf_complain(l, "%s is not in this version; leave it out",
-		    name);
-		return;
-	}
 	section_text(section, l);
 	if (elsewhere) {
 		conf_complain(l, "%s does not belong in %s; write it in %s",
@@ -360,8 +348,8 @@ line_read(char *str, int room, void *user)
 /* Files ----------------------------------------------------------------- */
 
 /* A regular file: others may never end, or never begin. */
-static FILE *
-file_open(const char *path, const char **why)
+FILE *
+conf_open(const char *path, const char **why)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	struct stat st;
@@ -392,7 +380,7 @@ conf_read(struct load *l, const char *path, bool included)
 	const char *why;
 	int bad;
 
-	s.f = file_open(path, &why);
+	s.f = conf_open(path, &why);
 	if (!s.f) {
 		conf_complain(l, "cannot read %s: %s; name a readable file",
 		    included ? path : "it", why);

@@ -66,7 +66,7 @@ settle(void)
 	atexit(clean_up);
 }
 
-/* Paths of what is included stay here: no '/' in such a line. */
+/* Paths of what is read stay here: no '/' in such a line. */
 static void
 write_tame(const uint8_t *data, size_t size)
 {
@@ -77,7 +77,8 @@ write_tame(const uint8_t *data, size_t size)
 	for (size_t from = 0, to; from < size; from = to + 1) {
 		for (to = from; to < size && copy[to] != '\n'; to++)
 			;
-		if (memmem(copy + from, to - from, "nclude", 6) == NULL)
+		if (memmem(copy + from, to - from, "nclude", 6) == NULL &&
+		    memmem(copy + from, to - from, "uth_file", 8) == NULL)
 			continue;
 		for (size_t i = from; i < to; i++)
 			if (copy[i] == '/')
@@ -128,7 +129,7 @@ static void
 check_pool(const struct conf_pool *a, const struct conf_pool *b)
 {
 	const size_t from = offsetof(struct conf_pool, interval);
-	const size_t to = offsetof(struct conf_pool, jitter) + sizeof a->jitter;
+	const size_t to = offsetof(struct conf_pool, servers);
 
 	must(strcmp(a->name, b->name) == 0 && strcmp(a->file, b->file) == 0,
 	    "another pool comes back");
@@ -154,7 +155,8 @@ check_same(const struct conf *a, const struct conf *b)
 {
 	must(strcmp(a->directory, b->directory) == 0 &&
 	    a->heartbeat == b->heartbeat && a->stale_after == b->stale_after &&
-	    a->log_probes == b->log_probes && a->pools == b->pools,
+	    a->log_probes == b->log_probes && a->pools == b->pools &&
+	    a->tilt_after == b->tilt_after && a->tilt_for == b->tilt_for,
 	    "another checker comes back");
 	for (uint32_t i = 0; i < a->pools; i++)
 		check_pool(&a->pool[i], &b->pool[i]);

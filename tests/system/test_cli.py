@@ -65,8 +65,9 @@ def test_a_good_file(house):
     assert run(house, f"--config={path}", "-t").returncode == 0
 
 
-def test_the_example_is_good(house):
-    done = run(house, "-t", "-c", ROOT / "conf/mc-checkerd.ini")
+@pytest.mark.parametrize("example", ["mc-checkerd.ini", "fast-lan.ini"])
+def test_the_examples_are_good(house, example):
+    done = run(house, "-t", "-c", ROOT / "conf" / example)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -116,13 +117,26 @@ x = 1
         assert told == {2, 3, 7, 9, 10, 11, 12, 13, 15, 16}
 
 
-@pytest.mark.parametrize("key", ["fresh_every = 10", "fail_open_max = 10s",
-                                 "on_recovery = none"])
-def test_keys_of_later_versions_are_refused(house, key):
-    path = write(house, f"[defaults]\n{key}\n[pool a]\nserver = 127.0.0.1:1\n")
+def test_a_login_is_told_to_nobody(house):
+    login = house.directory / "login"
+    login.write_text("prober:topsecret\n")
+    login.chmod(0o640)
+    path = write(house, f"[defaults]\nauth_file = {login}\n"
+                        "[pool a]\nserver = 127.0.0.1:1\n")
+    for options in (["-t"], ["-T"]):
+        done = run(house, *options, "-c", path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "secret" not in done.stdout
+    assert f"\nauth_file = {login}\n" in done.stdout
+    login.write_text("topsecret\n")
+    done = run(house, "-t", "-c", path)
+    assert done.returncode == 78 and "secret" not in done.stderr
+    assert done.stderr.startswith(f"{path}:2: auth_file = {login} has no colon")
+    login.unlink()
     done = run(house, "-t", "-c", path)
     assert done.returncode == 78
-    assert done.stderr.startswith(f"{path}:2: ")
+    assert done.stderr.startswith(
+        f"{path}:2: auth_file = {login} cannot be read: No such file")
 
 
 ODD = {"scheme": "libmemcached-virtual-bucket", "buckets": "0 1 0",

@@ -246,7 +246,7 @@ test_pairs(void **state)
 		}
 	}
 	closedir(d);
-	assert_true(good >= 11 && bad >= 14);
+	assert_true(good >= 12 && bad >= 16);
 	assert_int_equal(answers, good + bad);
 }
 
@@ -518,7 +518,7 @@ test_largest_pool(void **state)
 
 	(void)state;
 	assert_int_equal(o.errors, 0);
-	assert_int_equal(lines(o.text), MCSHM_MAX_SERVERS + 6 + 19);
+	assert_int_equal(lines(o.text), MCSHM_MAX_SERVERS + 8 + 43);
 	free(text);
 	free(o.text);
 
@@ -612,7 +612,7 @@ test_example_has_every_key(void **state)
 		/* After a sentence. */
 		assert_true(strstr(text, line)[-1] != '\n');
 	}
-	assert_true(i >= 27);
+	assert_true(i >= 63);
 	free(text);
 }
 
@@ -756,13 +756,15 @@ test_manual_texts(void **state)
 }
 
 /* The rows agree with themselves: a default is in its range, and the dump of a
- * pool has each key once.  Of two pools: keys of schemes that the default one
- * has no use for are not in its dump. */
+ * pool has each key once.  Of three pools: keys that a pool of defaults has no
+ * use for are not in its dump. */
 static void
 test_table(void **state)
 {
 	struct outcome o[] = { load_text(POOL),
-		load_text(POOL "scheme = twemproxy-ketama\n") };
+		load_text(POOL "scheme = twemproxy-ketama\n"),
+		load_text(POOL "probe = set\ntls = yes\n"
+		    "on_recovery = flush-if-stale\n") };
 	struct conf_key k;
 
 	(void)state;
@@ -784,8 +786,8 @@ test_table(void **state)
 		}
 		assert_true(!k.standard || at);
 	}
-	free(o[0].text);
-	free(o[1].text);
+	for (size_t j = 0; j < COUNT(o); j++)
+		free(o[j].text);
 }
 
 /* Choice ---------------------------------------------------------------- */
@@ -939,6 +941,63 @@ test_what_main_gets(void **state)
 	conf_free(&c);
 }
 
+/* As numbers and bytes of the struct. */
+static void
+test_what_probes_get(void **state)
+{
+	static const char text[] = "[checker]\ntilt_after = 1s\ntilt_for = 2m\n"
+	    "[defaults]\ncanary_size = 7\ntls_name = a.b\n"
+	    "flush_percent = 3%\nflush_refused = stay\n"
+	    "[pool a]\nserver = a:1\n"
+	    "source = fe80::9%7 10.1.2.3\nprobe = stats\n"
+	    "[pool b]\nserver = a:1\nsource = ::ffff:10.1.2.3\n"
+	    "probe = set\ntls = yes\non_recovery = flush-if-stale\n"
+	    "on_slow = ignore\non_maxconns = down\n"
+	    "maintenance_key = m:1\nexpect_version = 1.6.*\n";
+	const struct conf_pool *p;
+	struct conf c;
+
+	(void)state;
+	spill_text(in_scratch("x.ini"), text);
+	assert_int_equal(conf_load(&c, in_scratch("x.ini"), stderr), 0);
+	unlink(in_scratch("x.ini"));
+	assert_int_equal(c.tilt_after, UINT64_C(1000000000));
+	assert_int_equal(c.tilt_for, UINT64_C(120000000000));
+	p = &c.pool[0];
+	assert_int_equal(p->source[0].kind, MCSHM_KIND_IPV4);
+	assert_memory_equal(p->source[0].ip, ((uint8_t[]){ 10, 1, 2, 3 }), 4);
+	assert_int_equal(p->source[0].port, 0);
+	assert_int_equal(p->source[1].kind, MCSHM_KIND_IPV6);
+	assert_memory_equal(p->source[1].ip, ((uint8_t[]){ 0xfe, 0x80, 0, 0, 0,
+	    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9 }), 16);
+	assert_int_equal(p->source[1].scope, 7);
+	assert_int_equal(p->source[1].port, 0);
+	assert_int_equal(p->probe, CONF_PROBE_STATS);
+	/* Of no use to it: not what [defaults] have, but the default. */
+	assert_int_equal(p->canary_size, 1024);
+	assert_string_equal(p->tls_name, "");
+	assert_int_equal(p->flush_percent, 20);
+	assert_int_equal(p->flush_refused, CONF_REFUSED_UP);
+	assert_int_equal(p->on_recovery, CONF_RECOVERY_NONE);
+	assert_int_equal(p->on_clock_stuck, CONF_DOWN);
+	p++;
+	assert_int_equal(p->source[0].kind, MCSHM_KIND_NONE);
+	assert_int_equal(p->source[1].kind, MCSHM_KIND_IPV6);
+	assert_int_equal(p->canary_size, 7);
+	assert_int_equal(p->tls, 1);
+	assert_int_equal(p->tls_verify, 1);
+	assert_string_equal(p->tls_name, "a.b");
+	assert_int_equal(p->on_recovery, CONF_RECOVERY_FLUSH);
+	assert_int_equal(p->flush_percent, 3);
+	assert_int_equal(p->flush_refused, CONF_REFUSED_STAY);
+	assert_int_equal(p->on_slow, CONF_IGNORE);
+	assert_int_equal(p->on_maxconns, CONF_DOWN);
+	assert_int_equal(p->on_worker_stuck, CONF_DEGRADED);
+	assert_string_equal(p->maintenance_key, "m:1");
+	assert_string_equal(p->expect_version, "1.6.*");
+	conf_free(&c);
+}
+
 /* Any two characters that can be seen, but for a comment's beginning. */
 static void
 test_every_tag(void **state)
@@ -1024,6 +1083,14 @@ test_warnings(void **state)
 		    "clients use 2 of its 3 servers only; " },
 		{ BUCKETS "server = d:1\n", "" },
 		{ POOL, "" },
+		{ POOL "probe = tcp\n", "x.ini:3: warning: probes by tcp " },
+		/* Once, where it stands. */
+		{ "[defaults]\nprobe = tcp\n" POOL
+		    "[pool b]\nserver = b:1\n",
+		    "x.ini:2: warning: probes by tcp " },
+		{ "[defaults]\nprobe = tcp\n" POOL "probe = set\n",
+		    "x.ini:2: warning: probes by tcp " },
+		{ POOL "probe = version\n", "" },
 	};
 	struct outcome o = load_text(BUCKETS "fall = 0\n");
 
@@ -1040,6 +1107,180 @@ test_warnings(void **state)
 	assert_int_equal(o.errors, 1);
 	assert_null(strstr(o.text, "warning"));
 	free(o.text);
+}
+
+/* Logins ---------------------------------------------------------------- */
+
+static const char *
+login_path(void)
+{
+	static char path[128];
+
+	snprintf(path, sizeof path, "%s/login", scratch);
+	return path;
+}
+
+/* A file of n bytes, and an ini that names it: in [defaults], and in a pool. */
+static void
+login_spill(const char *bytes, size_t n, bool inherited)
+{
+	char text[500];
+
+	spill(login_path(), bytes, n);
+	assert_int_equal(chmod(login_path(), 0640), 0);
+	snprintf(text, sizeof text, inherited ?
+	    "[defaults]\nauth_file = %s\n" POOL :
+	    POOL "auth_file = %s\n", login_path());
+	spill_text(in_scratch("x.ini"), text);
+}
+
+static void
+login_remove(void)
+{
+	unlink(in_scratch("x.ini"));
+	unlink(login_path());
+}
+
+static void
+expect_login(const char *bytes, size_t n, const char *user,
+    const char *password)
+{
+	for (unsigned inherited = 0; inherited < 2; inherited++) {
+		struct conf c;
+		char *text;
+
+		login_spill(bytes, n, inherited);
+		assert_int_equal(conf_load(&c, in_scratch("x.ini"), stderr), 0);
+		assert_string_equal(c.pool[0].auth_file, login_path());
+		assert_string_equal(c.pool[0].user, user);
+		assert_string_equal(c.pool[0].password, password);
+		/* What is in it is told to nobody. */
+		text = dump(&c);
+		assert_non_null(strstr(text, login_path()));
+		assert_true(strlen(password) < 5 || !strstr(text, password));
+		free(text);
+		conf_free(&c);
+		login_remove();
+	}
+}
+
+static void
+expect_no_login(const char *bytes, size_t n, const char *words)
+{
+	struct outcome o;
+
+	login_spill(bytes, n, false);
+	o = load(in_scratch("x.ini"));
+	print_message("%s", o.text);
+	assert_int_equal(o.errors, 1);
+	assert_non_null(strstr(o.text, "x.ini:3: auth_file = "));
+	assert_non_null(strstr(o.text, words));
+	assert_null(strstr(o.text, "secret"));
+	free(o.text);
+	login_remove();
+}
+
+#define BYTES(text) text, sizeof text - 1
+
+/* What logs in at memcached -Y, and nothing that does not. */
+static void
+test_logins(void **state)
+{
+	(void)state;
+	expect_login(BYTES("probe:secret9\n"), "probe", "secret9");
+	expect_login(BYTES("probe:secret9"), "probe", "secret9");
+	expect_login(BYTES("probe:secret9\r\nother:x\n"), "probe", "secret9");
+	expect_login(BYTES("probe:a\tsecret:of#2;\nother:x\n"), "probe",
+	    "a\tsecret:of#2;");
+	expect_no_login(BYTES(""), "is empty; ");
+	expect_no_login(BYTES("\nprobe:secret\n"), "no colon");
+	expect_no_login(BYTES("secret\nprobe:secret\n"), "no colon");
+	expect_no_login(BYTES("secret\rprobe:secret\n"), "no colon");
+	expect_no_login(BYTES(":secret\n"), "no user");
+	expect_no_login(BYTES("probe:\nsecret\n"), "no password");
+	expect_no_login(BYTES("a user:secret\n"), "blank");
+	expect_no_login(BYTES("user:a secret\n"), "blank");
+	expect_no_login(BYTES("user:secret \n"), "blank");
+	expect_no_login(BYTES("probe:se\0cret\n"), "0x00");
+	expect_no_login(BYTES("probe\0:secret\n"), "0x00");
+}
+
+/* 255 bytes, however they are divided, and whatever their end is. */
+static void
+test_long_logins(void **state)
+{
+	static const char *const end[] = { "", "\n", "\r\n", "\n:\n" };
+	char line[600], user[255], password[255];
+
+	(void)state;
+	for (size_t at = 1; at < 254; at += at < 252 ? 125 : 1) {
+		snprintf(user, sizeof user, "%0*d", (int)at, 0);
+		snprintf(password, sizeof password, "%0*d", (int)(254 - at), 0);
+		for (size_t i = 0; i < COUNT(end); i++) {
+			snprintf(line, sizeof line, "%s:%s%s", user, password,
+			    end[i]);
+			expect_login(line, strlen(line), user, password);
+			snprintf(line, sizeof line, "%s:%s0%s", user, password,
+			    end[i]);
+			expect_no_login(line, strlen(line),
+			    "255 bytes at most");
+		}
+	}
+}
+
+/* A pool may have another one than [defaults], or none. */
+static void
+test_logins_of_their_own(void **state)
+{
+	char other[128], text[900];
+	struct conf c;
+
+	(void)state;
+	snprintf(other, sizeof other, "%s", in_scratch("other"));
+	spill_text(other, "two:second\n");
+	spill_text(login_path(), "one:first\n");
+	chmod(other, 0600);
+	chmod(login_path(), 0600);
+	snprintf(text, sizeof text, "[defaults]\nauth_file = %s\n" POOL
+	    "[pool b]\nserver = b:1\nauth_file = %s\n"
+	    "[pool c]\nserver = c:1\nauth_file = none\n",
+	    login_path(), other);
+	spill_text(in_scratch("x.ini"), text);
+	assert_int_equal(conf_load(&c, in_scratch("x.ini"), stderr), 0);
+	assert_string_equal(c.pool[0].user, "one");
+	assert_string_equal(c.pool[0].password, "first");
+	assert_string_equal(c.pool[1].user, "two");
+	assert_string_equal(c.pool[1].password, "second");
+	assert_string_equal(c.pool[2].user, "");
+	assert_string_equal(c.pool[2].password, "");
+	assert_string_equal(c.pool[2].auth_file, "");
+	conf_free(&c);
+	login_remove();
+	unlink(other);
+}
+
+static void
+test_login_that_is_open(void **state)
+{
+	static const mode_t open_to_all[] = { 0644, 0602, 0661 };
+
+	(void)state;
+	for (unsigned i = 0; i < 2 * COUNT(open_to_all); i++) {
+		char *text, *told;
+
+		login_spill(BYTES("probe:secret\n"), i % 2);
+		text = slurp(in_scratch("x.ini"));
+		assert_int_equal(chmod(login_path(), open_to_all[i / 2]), 0);
+		told = warnings_of(text);
+		print_message("%s", told);
+		assert_int_equal(lines(told), 1);
+		assert_non_null(strstr(told, i % 2 ? "x.ini:2: warning: " :
+		    "x.ini:3: warning: "));
+		assert_non_null(strstr(told, login_path()));
+		free(told);
+		free(text);
+		login_remove();
+	}
 }
 
 /* Noise ----------------------------------------------------------------- */
@@ -1087,7 +1328,7 @@ mutate(char *text, size_t n, size_t room, uint64_t *seed)
 static void
 test_noise(void **state)
 {
-	char *whole = example_switched_on(), text[8192];
+	char *whole = example_switched_on(), text[16384];
 	unsigned good = 0;
 
 	(void)state;
@@ -1159,9 +1400,14 @@ main(void)
 		cmocka_unit_test(test_second_names),
 		cmocka_unit_test(test_chars),
 		cmocka_unit_test(test_what_main_gets),
+		cmocka_unit_test(test_what_probes_get),
 		cmocka_unit_test(test_every_tag),
 		cmocka_unit_test(test_many_buckets),
 		cmocka_unit_test(test_warnings),
+		cmocka_unit_test(test_logins),
+		cmocka_unit_test(test_long_logins),
+		cmocka_unit_test(test_logins_of_their_own),
+		cmocka_unit_test(test_login_that_is_open),
 		cmocka_unit_test(test_noise),
 	};
 
