@@ -52,6 +52,21 @@ cflags    = -std=c11 -Wall -Wextra -Wshadow -Wstrict-prototypes \
             $(CFLAGS)
 ldflags   = -pthread $(san) $(LDFLAGS)
 
+# Names by c-ares, where it is (make CARES= does without).
+CARES    ?= $(shell $(PKG_CONFIG) --exists libcares 2>/dev/null && echo yes)
+CARES    := $(CARES)
+$(B)/checkerd/resolve_cares.o $(B)/tests/unit/test_resolve_cares.o: cppflags += \
+            $(shell $(PKG_CONFIG) --cflags libcares 2>/dev/null)
+libs_cares = $(if $(CARES),$(shell $(PKG_CONFIG) --libs libcares))
+
+# TLS by OpenSSL, where it is (make OPENSSL= does without).
+OPENSSL  ?= $(shell $(PKG_CONFIG) --exists openssl 2>/dev/null && echo yes)
+OPENSSL  := $(OPENSSL)
+tls      := $(if $(OPENSSL),tls,tls_none)
+$(B)/checkerd/tls.o: cppflags += $(shell $(PKG_CONFIG) --cflags openssl \
+            2>/dev/null)
+libs_tls = $(if $(OPENSSL),$(shell $(PKG_CONFIG) --libs openssl))
+
 # The floors, from the ground up.  tests/layers says who may include whom.
 # Clients choose; placements are built by the daemon only.
 hash     := hash hash_crc hash_fnv hash_hsieh hash_jenkins hash_md5 \
@@ -60,14 +75,17 @@ scheme   := scheme scheme_choose scheme_rendezvous $(hash)
 building := scheme_build scheme_maglev scheme_ring hash_sha1
 library  := $(scheme) sums bootid reader follow pick suspect candidates run \
             report snapshot names
-pure     := verdict mcproto schedule address servers
+pure     := verdict faults mcproto schedule address servers doubt failopen \
+            recovery
 conf     := conf conf_read conf_key conf_text conf_auth conf_server \
             conf_buckets conf_check conf_scheme conf_probe conf_say
-effect   := log $(conf) resolve probe publish publish_file publish_image notify \
-            reports
-top      := checker checker_watch checker_task checker_fault checker_return \
+effect   := log $(conf) resolve resolve_$(if $(CARES),cares,libc) $(tls) conn probe \
+            scan publish publish_file publish_image notify reports
+top      := checker checker_watch checker_task checker_admin checker_asking \
+            checker_fault checker_return \
             checker_doubt checker_name checker_pool checker_setup \
-            checker_report checker_tell main
+            checker_report checker_tell checker_terms checker_line \
+            checker_supervise main
 
 lib_o    := $(library:%=$(B)/libmcshm/%.o)
 daemon_o := $(patsubst %,$(B)/checkerd/%.o,$(pure) $(effect) $(top)) \
@@ -102,7 +120,8 @@ memc     := $(if $(shell $(CC) $(CPPFLAGS) -include $(memc_h) -E \
 
 all: $(B)/mc-checkerd $(B)/mc-shmdump $(SO) $(B)/libmcshm.so $(B)/libmcshm.a \
      $(B)/mcshm.pc $(if $(SAN),,$(or $(python),without-python)) \
-     $(or $(memc),without-libmemcached)
+     $(or $(memc),without-libmemcached) $(if $(CARES),,without-cares) \
+     $(if $(OPENSSL),,without-openssl)
 
 # A missing package is said by name, before the compiler says it in its way.
 $(B)/.deps: tests/deps
@@ -126,7 +145,8 @@ $(B)/%.o: %.c | $(B)/.deps
 
 $(B)/mc-checkerd: $(daemon_o)
 	$(call say,LD)
-	$(Q)$(CC) $(ldflags) -o $@ $^ -lev -linih -lm $(LDLIBS)
+	$(Q)$(CC) $(ldflags) -o $@ $^ -lev -linih $(libs_cares) $(libs_tls) \
+	    -lm $(LDLIBS)
 
 $(B)/mc-shmdump: $(dump_o) $(B)/libmcshm.a
 	$(call say,LD)
@@ -156,6 +176,13 @@ $(MEMC_SO): $(memc_o) $(B)/libmcshm.so $(memc_map)
 
 $(MEMC_SO:.$(MAJOR)=): $(MEMC_SO)
 	$(Q)ln -sf $(<F) $@
+
+without-openssl:
+	@echo '  --   checkerd: no probes by TLS, no OpenSSL (libssl-dev)'
+
+without-cares:
+	@echo '  --   c-ares: left out, names by getaddrinfo(3), and without' \
+	    'their TTLs (libc-ares-dev)'
 
 without-libmemcached:
 	@echo '  --   clients/libmemcached: left out, no libmemcached (libmemcached-dev)'
@@ -187,6 +214,9 @@ $(B)/mcshm.pc $(B)/mcshm-memcached.pc: Makefile include/mcshm.h $(B)/.paths
 # Unit tests: test_X links exactly the objects that it names here, so that a
 # unit which grows a dependency breaks its test's link.
 need_verdict  := checkerd/verdict
+need_doubt    := checkerd/doubt
+need_failopen := checkerd/failopen
+need_recovery := checkerd/recovery
 need_schedule := checkerd/schedule checkerd/verdict
 need_mcproto  := checkerd/mcproto
 need_address  := checkerd/address
@@ -195,8 +225,13 @@ need_conf     := $(conf:%=checkerd/%) checkerd/servers checkerd/address \
                  $(scheme:%=libmcshm/%) $(building:%=libmcshm/%)
 need_log      := checkerd/log
 need_notify   := checkerd/notify
-need_resolve  := checkerd/resolve checkerd/address
-need_probe    := checkerd/probe checkerd/mcproto
+need_resolve  := checkerd/resolve checkerd/resolve_libc checkerd/address
+need_resolve_cares := checkerd/resolve checkerd/resolve_cares checkerd/address
+need_faults   := checkerd/faults
+need_scan     := checkerd/scan checkerd/conn checkerd/tls_none checkerd/mcproto
+need_probe    := checkerd/probe checkerd/conn checkerd/$(tls) \
+                 checkerd/mcproto
+need_tls      := checkerd/tls
 need_reports  := checkerd/reports
 need_scheme   := tests/unit/mkplace tests/unit/rule $(scheme:%=libmcshm/%) \
                  $(building:%=libmcshm/%)
@@ -231,8 +266,11 @@ libs_conf     := -linih
 libs_scheme   := -lhashkit -lmemcached
 libs_scheme_ring := -lmemcached
 libs_hash     := -lhashkit
-libs_probe    := -lev
-unit := verdict schedule mcproto address servers conf log notify resolve probe \
+libs_probe    := -lev $(libs_tls)
+libs_scan     := -lev
+libs_resolve_cares := $(libs_cares)
+unit := verdict recovery doubt failopen faults scan schedule mcproto address servers conf log notify resolve \
+        $(if $(CARES),resolve_cares) $(if $(OPENSSL),tls) probe \
         reports hash scheme scheme_move scheme_ring format reader \
         reader_threads run publish dump dump_picture dump_hostile golden
 
@@ -241,10 +279,27 @@ $(B)/tests/fakemc: $(B)/tests/fakemc.o $(B)/checkerd/mcproto.o
 	$(call say,LD)
 	$(Q)$(CC) $(ldflags) -o $@ $^ $(LDLIBS)
 
-# A client of the library as it is installed; and names as a test wants them.
+# A client of the library as it is installed.
 $(B)/tests/client: $(B)/tests/system/client.o $(SO)
 	$(call say,LD)
 	$(Q)$(CC) $(ldflags) -Wl,-rpath,$(abspath $(B)) -o $@ $^ $(LDLIBS)
+
+# What the soak's readers are.
+$(B)/tests/soak_reader: $(B)/tests/soak/reader.o $(SO)
+	$(call say,LD)
+	$(Q)$(CC) $(ldflags) -Wl,-rpath,$(abspath $(B)) -o $@ $^ $(LDLIBS)
+
+# One that knows what it has stored.
+$(B)/tests/writer: $(B)/tests/system/writer.o $(SO)
+	$(call say,LD)
+	$(Q)$(CC) $(ldflags) -Wl,-rpath,$(abspath $(B)) -o $@ $^ $(LDLIBS)
+
+# Clocks that are set, and hosts that sleep.
+$(B)/tests/other_clock.so: tests/system/other_clock.c
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -fPIC -shared $(CFLAGS) \
+	    -o $@ $< -ldl
 
 # One of libmemcached, with the adapter.
 $(B)/tests/clients/memc.o: cppflags += -Iclients/libmemcached
@@ -252,12 +307,6 @@ $(B)/tests/memc: $(B)/tests/clients/memc.o $(MEMC_SO) $(B)/libmcshm.so
 	$(call say,LD)
 	$(Q)$(CC) $(ldflags) -Wl,-rpath,$(abspath $(B)) -o $@ $< $(MEMC_SO) \
 	    -L$(B) -lmcshm -lmemcached -lmemcachedutil $(LDLIBS)
-
-$(B)/tests/slow_resolver.so: tests/system/slow_resolver.c
-	@mkdir -p $(@D)
-	$(call say,LD)
-	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -fPIC -shared $(CFLAGS) \
-	    -o $@ $< -ldl
 
 # Another host, for the program that it is preloaded into.
 $(B)/tests/proof_stale.so: tests/proof/stale_host.c
@@ -378,10 +427,10 @@ $(B)/tests/fuzz_%: $(B)/tests/fuzz/fuzz_%.o \
 
 # Checking.  The units that readers and the file depend on run once more in
 # sanitizer builds; with SAN given, everything runs in that one build instead.
-asan_unit := $(filter run reader% format verdict mcproto hash scheme% publish \
+asan_unit := $(filter run reader% format verdict mcproto tls hash scheme% publish \
              dump_hostile,$(unit))
 tsan_unit := $(filter run reader% format verdict mcproto scheme publish,$(unit))
-helper    := fakemc mkpool client slow_resolver.so peers_ours \
+helper    := fakemc mkpool client other_clock.so writer soak_reader peers_ours \
              peers_libmemcached $(if $(memc),memc)
 asan_b    := $(B)/san-address-undefined
 tsan_b    := $(B)/san-thread
@@ -389,6 +438,8 @@ unit_t    := $(unit:%=$(B)/tests/test_%)
 asan_t    := $(if $(SAN),,$(asan_unit:%=$(asan_b)/tests/test_%))
 tsan_t    := $(if $(SAN),,$(tsan_unit:%=$(tsan_b)/tests/test_%))
 
+suites := tests/laws,tests/system,tests/soak,tests/peers,tests/clients
+suites := $(suites)$(if $(SAN),,$(comma)tests/proof$(comma)clients/python/tests)
 PYTEST_ARGS ?= -n 4 --dist loadgroup
 jobs = --no-print-directory \
        $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc) -Otarget)
@@ -404,8 +455,7 @@ check:
 	@BUILD='$(abspath $(B))' SAN='$(SAN)' CC='$(CC)' CXX='$(CXX)' \
 	    PKG_CONFIG='$(PKG_CONFIG)' PYTHON='$(PYTHON)' \
 	    $(PYTHON) tests/check --pytest='$(PYTEST_ARGS)' \
-	    --only=tests/laws,tests/system,tests/peers,tests/clients$(if \
-	        $(SAN),,$(comma)tests/proof$(comma)clients/python/tests) \
+	    --only=$(suites) \
 	    $(tsan_t) $(asan_t) $(unit_t)
 
 check-build: all $(python) $(unit_t) $(helper:%=$(B)/tests/%) \
@@ -423,7 +473,7 @@ demo:
 	@BUILD='$(abspath $(B))' CC='$(CC)' SAN='$(SAN)' sh tests/demo/run
 
 bench:
-	@$(deps) check
+	@$(deps) bench
 	+@$(MAKE) $(jobs) all
 	@BUILD='$(abspath $(B))' CC='$(CC)' SAN='$(SAN)' PYTHON='$(PYTHON)' \
 	    PKG_CONFIG='$(PKG_CONFIG)' sh tests/bench/run
@@ -433,6 +483,21 @@ bench-storm:
 	+@$(MAKE) $(jobs) all
 	@BUILD='$(abspath $(B))' CC='$(CC)' PYTHON='$(PYTHON)' \
 	    sh tests/bench/storm
+
+bench-checker:
+	@$(deps) bench
+	+@$(MAKE) $(jobs) all $(B)/tests/fakemc
+	@BUILD='$(abspath $(B))' CC='$(CC)' PYTHON='$(PYTHON)' \
+	    sh tests/bench/checker
+
+# SECONDS of faults, the same ones for the same SEED.
+SECONDS ?= 3600
+soak:
+	@$(deps) check
+	+@$(MAKE) $(jobs) all $(B)/tests/soak_reader $(B)/tests/fakemc \
+	    $(B)/tests/client
+	@BUILD='$(abspath $(B))' SAN='$(SAN)' $(PYTHON) tests/soak/soak.py \
+	    --seconds=$(SECONDS) $(if $(SEED),--seed=$(SEED)) $(SOAK_ARGS)
 
 proof-build: hostile-build $(B)/tests/proof_step $(B)/tests/proof_stale.so \
              $(B)/tests/proof_power.so
@@ -497,7 +562,8 @@ install: all
 	    $(INSTALL) -m 644 conf/mc-checkerd.ini $(ini)
 	for f in README.md CHANGELOG.md docs/*.md; do $(our_links) $$f | \
 	    $(from_stdin) $(D)$(docdir)/$${f##*/} || exit; done
-	$(INSTALL) -m 644 LICENSE conf/mc-checkerd.ini $(D)$(docdir)
+	$(INSTALL) -m 644 LICENSE conf/mc-checkerd.ini conf/fast-lan.ini \
+	    $(D)$(docdir)
 	[ -n '$(D)' ] || PATH=$$PATH:/sbin ldconfig 2>/dev/null || :
 
 # Where $(PYTHON) looks under this prefix, if it does.
@@ -547,7 +613,9 @@ help:
 	@echo 'make demo         see it work: four memcacheds, one is killed'
 	@echo 'make bench        how fast it is, beside its peers'
 	@echo 'make bench-storm  a server dies, one hangs: what programs go through'
+	@echo 'make bench-checker   the checker beside HAProxy: cost, speed, errors'
 	@echo 'make proof        all proofs of docs/proof.md, long versions; PARTS=...'
+	@echo 'make soak         an hour of faults beside a model; SECONDS= SEED='
 	@echo 'make deps         install all packages that building and tests need'
 	@echo 'make install      DESTDIR= prefix= libdir= sysconfdir= ...'
 	@echo 'make uninstall    with the same variables; leaves the ini'
@@ -559,8 +627,8 @@ help:
 	@echo 'WERROR=1: warnings are errors.  NO_DEPS=1: never run apt-get'
 
 .PHONY: all deps check check-build check-asan check-tsan proof-build hostile-build \
-        fuzz-build demo bench bench-storm \
+        fuzz-build demo bench bench-storm bench-checker soak \
         proof install uninstall install-python uninstall-python \
-        without-python without-libmemcached clean help FORCE
+        without-python without-libmemcached without-cares without-openssl clean help FORCE
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -19,7 +19,7 @@
 
 #include "log.h"
 
-#define NAMES_AT_ONCE 16u		/* threads of the resolver */
+#define NAMES_AT_ONCE 64u		/* with the resolver */
 #define READY_AFTER 2.0			/* s; servers that do not answer must
 					 * not hold up the boot */
 #define LATE (SECOND / 1000)
@@ -33,15 +33,16 @@ checker_clock(clockid_t which)
 	return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
 }
 
-void
+uint64_t
 checker_refresh(struct checker *c)
 {
 	const uint64_t now = checker_clock(CLOCK_BOOTTIME);
 
-	if (now - c->now < LATE)
-		return;
-	ev_now_update(c->loop);
-	c->now = now;
+	if (now - c->now >= LATE) {
+		ev_now_update(c->loop);
+		c->now = now;
+	}
+	return now;
 }
 
 uint64_t
@@ -54,10 +55,12 @@ static void
 on_turn(struct ev_loop *loop, ev_check *w, int events)
 {
 	struct checker *c = w->data;
+	const uint64_t last = c->turned;
 
 	(void)loop;
 	(void)events;
-	c->now = checker_clock(CLOCK_BOOTTIME);
+	c->now = c->turned = checker_clock(CLOCK_BOOTTIME);
+	doubt_turn(c, last);
 	for (uint32_t i = 0; i < c->pools; i++)
 		publish_clock(c->pool[i]->publish, c->now);
 }
@@ -65,9 +68,12 @@ on_turn(struct ev_loop *loop, ev_check *w, int events)
 static void
 on_settle(struct ev_loop *loop, ev_prepare *w, int events)
 {
+	struct checker *c = w->data;
+
 	(void)loop;
 	(void)events;
-	tell_settle(w->data);
+	supervise_settle(c);
+	c->busy = checker_clock(CLOCK_BOOTTIME) - c->turned;
 }
 
 static void
@@ -106,7 +112,7 @@ on_feed(struct ev_loop *loop, ev_timer *w, int events)
 {
 	(void)loop;
 	(void)events;
-	tell_feed(w->data);
+	supervise_feed(w->data);
 }
 
 static void
@@ -141,8 +147,9 @@ watchers_start(struct checker *c)
 	ev_timer_start(c->loop, &c->grace);
 	ev_io_start(c->loop, &c->answers);
 	beat_restart(c);
+	doubt_start(c);
 	if (c->notify->watchdog != 0)
-		tell_feed(c);
+		supervise_feed(c);
 }
 
 static void
@@ -153,6 +160,7 @@ watchers_stop(struct checker *c)
 	ev_timer_stop(c->loop, &c->beat);
 	ev_timer_stop(c->loop, &c->grace);
 	ev_timer_stop(c->loop, &c->feed);
+	doubt_stop(c);
 	ev_io_stop(c->loop, &c->answers);
 	report_close(c);
 }
@@ -167,6 +175,8 @@ checker_free(struct checker *c)
 		free(q);
 	}
 	resolve_close(c->resolve);
+	probes_close(c->probes);
+	fault_close(c);
 	free(c->pool);
 	free(c);
 }
@@ -176,6 +186,7 @@ static void
 checker_take(struct checker *c, const struct checker_setup *s)
 {
 	c->heartbeat = s->heartbeat;
+	c->tilt = s->tilt;
 	c->log_probes = s->log_probes;
 	c->about = s->about;
 	c->about.config_loaded = checker_clock(CLOCK_REALTIME);
@@ -190,17 +201,22 @@ checker_open(struct checker **out, struct ev_loop *loop,
 	struct checker *c = calloc(1, sizeof *c);
 	int err = ENOMEM;
 
-	if (c != NULL)
-		err = resolve_open(&c->resolve, NAMES_AT_ONCE);
+	if (c != NULL && (err = fault_open(c)) == 0)
+		err = (c->probes = probes_open(loop)) == NULL ? ENOMEM :
+		    resolve_open(&c->resolve, NAMES_AT_ONCE);
 	if (err != 0) {
 		log_err("cannot start: %s", strerror(err));
+		if (c != NULL) {
+			probes_close(c->probes);
+			fault_close(c);
+		}
 		free(c);
 		return EX_OSERR;
 	}
 	c->loop = loop;
 	c->notify = notify;
 	LIST_INIT(&c->questions);
-	checker_refresh(c);
+	c->turned = checker_refresh(c);
 	c->seed = schedule_mix(c->now, (uint64_t)getpid());
 	checker_take(c, s);
 	watchers_init(c);
@@ -234,16 +250,18 @@ checker_reload(struct checker *c, const struct checker_setup *s)
 	const struct publish_about about = c->about;
 	const uint64_t heartbeat = c->heartbeat, host = c->host;
 	const enum checker_log log_probes = c->log_probes;
+	const struct doubt_rule tilt = c->tilt;
 
-	tell_reloading(c);
+	supervise_reloading(c);
 	checker_take(c, s);
 	if (gives_up_all(c, s) || setup_apply(c, s) != 0) {
 		c->about = about;
 		c->heartbeat = heartbeat;
 		c->host = host;
 		c->log_probes = log_probes;
+		c->tilt = tilt;
 		log_err("reload refused, the old configuration stays");
-		tell_refused(c);
+		supervise_refused(c);
 		return false;
 	}
 	setup_clean(c, s);
@@ -256,8 +274,8 @@ checker_reload(struct checker *c, const struct checker_setup *s)
 void
 checker_reload_refused(struct checker *c)
 {
-	tell_reloading(c);
-	tell_refused(c);
+	supervise_reloading(c);
+	supervise_refused(c);
 }
 
 void

@@ -10,13 +10,42 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "doubt.h"
+#include "failopen.h"
+#include "faults.h"
 #include "notify.h"
 #include "publish.h"
 #include "schedule.h"
 #include "servers.h"
+#include "tls.h"
 #include "verdict.h"
 
 struct checker;
+
+enum checker_probe { CHECKER_PROBE_VERSION, CHECKER_PROBE_MN,
+	CHECKER_PROBE_STATS, CHECKER_PROBE_SET, CHECKER_PROBE_TCP };
+
+/* What a pool's probes ask with.  Texts: "" for none. */
+struct checker_asking {
+	enum checker_probe probe;
+	uint32_t canary_size;
+	uint32_t fresh_every;		/* probes; 0: never */
+	const char *user, *password;
+	const char *expect_version;	/* for fnmatch(3) */
+	const char *maintenance_key;
+	struct mcshm_address source[2];	/* IPv4, IPv6; kind NONE: any */
+	bool tls;
+	struct tls_setup files;
+	const char *tls_name;		/* "": each server's host */
+};
+
+/* What is done about servers that come back with old values. */
+struct checker_return {
+	bool flush;			/* flush-if-stale */
+	bool shared;			/* those of other pools, too */
+	bool stay;			/* RECOVERING, where it is refused */
+	uint32_t percent;		/* of the pool, within a minute */
+};
 
 /* One pool, as main takes it from the ini; copied by the checker. */
 struct checker_pool {
@@ -24,8 +53,16 @@ struct checker_pool {
 	struct publish_roster roster;	/* name, servers, scheme, ... */
 	struct verdict_rule verdict;
 	struct schedule_rule schedule;
+	struct faults_rule faults;
+	struct failopen_rule failopen;
+	struct checker_return returns;
+	uint32_t awareness;		/* the most */
+	struct checker_asking asking;
 	uint64_t timeout, connect_timeout;	/* ns */
 };
+
+/* Connections of thread scans, of all pools together, at most. */
+#define CHECKER_SCANNED 512u
 
 enum checker_log { CHECKER_LOG_NONE, CHECKER_LOG_FAILURES, CHECKER_LOG_ALL };
 
@@ -35,6 +72,7 @@ struct checker_setup {
 	const char *directory;		/* of pool files; "about" says whose */
 	bool reports;			/* take them, at a socket in there */
 	uint64_t heartbeat;		/* ns */
+	struct doubt_rule tilt;
 	enum checker_log log_probes;
 	struct publish_about about;	/* but config_loaded, report: ours */
 };

@@ -1,33 +1,113 @@
 /*
- * checker_name.c - one server: its name -> its addresses.
+ * checker_name.c - one server: its name -> the address in use.
  *
  * A name that does not resolve is our own fault until proven otherwise: it
- * steps no verdict, and addresses once known stay in use.  Asked when the
- * server is new, again 1 s to 60 s after each failure, and each minute while
- * the server is DOWN: it may have moved.
+ * steps no verdict, and addresses once known stay.  Asked when the server is
+ * new, when the answer is too old, again 1 s to 60 s after each failure, and as
+ * often while the server does not answer: it may have moved.
+ *
+ *	entry.address[0]	in use: probed, and what clients get
+ *	entry.address[1..]	what else the name leads to
+ *
+ * The address in use stays in use while it does its work.  Another one has to
+ * answer first, a trial beside the probes that go on (make before break), when
+ *
+ *	the server is not reached	each of the others in turn
+ *	the name leads elsewhere	as well: who answers lies, maybe, and
+ *	(astray)			the server is well where it was
+ *
+ * A server that is reached and answers wrong, or not well, does so wherever it
+ * is reached.
+ *
+ * Only where the name leads elsewhere, and the server is DOWN where it was or
+ * was never seen there, it is given up without a trial: somebody else may get
+ * its address.  Nobody moves to where another server of the pool is.
+ *
+ * A move steps no verdict.  One that is astray is another server afterwards: it
+ * has its predecessor's state until it answers, and else nothing of it.
  */
 #include "checker_engine.h"
 
-#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define BACK_OFF_LEAST SECOND
 #define BACK_OFF_MOST (60 * SECOND)
-#define DOWN_EACH (60 * SECOND)
+#define TTL_LEAST 5u			/* s */
+#define TTL_MOST 3600u
+#define TTL_NOT_KNOWN 60u
+#define TRIALS_AT_ONCE 128u		/* of all servers */
+#define TRIAL_MOST (8 * SECOND)		/* between two, while it is well, or
+					 * after a move */
+
+/* One try at another address of the server. */
+struct trial {
+	struct watch *watch;
+	struct probe probe;
+	struct mcshm_address to;
+	uint32_t turn;			/* which of the others */
+	uint32_t failed;		/* in a row */
+	uint64_t next;			/* none before; but if it is needed */
+};
 
 static uint64_t
-back_off(struct watch *w)
+doubled(uint64_t wait, uint32_t times, uint64_t most)
 {
-	uint64_t wait = BACK_OFF_LEAST;
-
-	for (uint32_t i = 1; i < w->unanswered && wait < BACK_OFF_MOST; i++)
+	while (times-- > 0 && wait < most)
 		wait *= 2;
-	if (wait > BACK_OFF_MOST)
-		wait = BACK_OFF_MOST;
-	/* Names that failed together shall not ask together for ever. */
+	return wait < most ? wait : most;
+}
+
+/* Names that were asked together shall not be asked together for ever. */
+static uint64_t
+back_off(struct watch *w, uint32_t failures)
+{
+	const uint64_t wait = doubled(BACK_OFF_LEAST, failures - 1,
+	    BACK_OFF_MOST);
+
 	return wait - checker_random(w->pool->c) % (wait / 8);
 }
+
+static uint64_t
+good_for(struct watch *w, uint32_t ttl)
+{
+	uint64_t wait;
+
+	if (ttl == RESOLVE_NO_TTL)
+		ttl = TTL_NOT_KNOWN;
+	wait = (ttl < TTL_LEAST ? TTL_LEAST : ttl > TTL_MOST ? TTL_MOST : ttl) *
+	    SECOND;
+	/* Later, not sooner: a cache on the way has a new answer by then. */
+	return wait + checker_random(w->pool->c) % (wait / 8);
+}
+
+/* The newest probe that counts found nobody there. */
+static bool
+is_failing(const struct watch *w)
+{
+	const struct verdict *v = &w->entry.verdict;
+
+	return v->probes != 0 && (v->history & 1) == 0;
+}
+
+/* And another address may help. */
+static bool
+is_unreached(const struct watch *w)
+{
+	switch (w->entry.reason) {
+	case MCSHM_R_REFUSED:
+	case MCSHM_R_RESET:
+	case MCSHM_R_CLOSED:
+	case MCSHM_R_TIMEOUT:
+	case MCSHM_R_CONNECT_TIMEOUT:
+	case MCSHM_R_UNREACHABLE:
+		return is_failing(w);
+	default:
+		return false;
+	}
+}
+
+/* The question ------------------------------------------------------------- */
 
 /* With no address to probe, the timer of probes is free to wait for one. */
 static void
@@ -36,7 +116,7 @@ name_failed(struct watch *w, const char *why)
 	struct publish_entry *e = &w->entry;
 
 	w->unanswered++;
-	w->ask_at = w->pool->c->now + back_off(w);
+	w->ask_at = w->pool->c->now + back_off(w, w->unanswered);
 	if (w->unanswered == 1)
 		tell_name(w, TELL_UNRESOLVED, why);
 	if (e->addresses != 0)
@@ -72,17 +152,265 @@ name_ask(struct watch *w)
 	LIST_INSERT_HEAD(&c->questions, q, list);
 }
 
+/* It does not answer: has it moved?  At once, then ever more seldom. */
+static bool
+search_due(struct watch *w)
+{
+	if (!is_failing(w)) {
+		w->searched = 0;
+		return false;
+	}
+	if (w->unanswered != 0 || w->pool->c->now - w->asked <
+	    doubled(BACK_OFF_LEAST, w->searched, BACK_OFF_MOST))
+		return false;
+	w->searched++;
+	return true;
+}
+
+/* The move ----------------------------------------------------------------- */
+
+/* The name leads to the address in use. */
+static void
+name_on_course(struct watch *w)
+{
+	w->astray = false;
+	w->entry.degraded &= ~(uint64_t)MCSHM_DEGRADED_ADDRESS;
+	if (w->trial != NULL)
+		w->trial->failed = 0;
+}
+
+/* Its name is another server's now.  Failures and faults of the old one say
+ * nothing of that, nor does what it may have kept. */
+static void
+name_left(struct watch *w, uint32_t at)
+{
+	struct publish_entry *e = &w->entry;
+
+	e->address[at] = e->address[--e->addresses];
+	memset(&e->address[e->addresses], 0, sizeof e->address[0]);
+	e->rtt_avg_us = e->rtt_usual_us = 0;
+	e->verdict = verdict_replace(e->verdict);
+	return_replace(w);
+	name_on_course(w);
+}
+
+static uint64_t
+trial_wait(const struct watch *w, uint32_t times)
+{
+	const uint64_t interval = w->pool->schedule.interval;
+
+	return doubled(interval, times,
+	    interval > TRIAL_MOST ? interval : TRIAL_MOST);
+}
+
+/* entry.address[at] is in use from now on; the one that was is one of the
+ * others, or none any more.  Where trials see more than probes it would move on
+ * and on: only the first move of an outage is made in haste. */
+static void
+name_move(struct watch *w, uint32_t at)
+{
+	struct publish_entry *e = &w->entry;
+	const struct mcshm_address was = e->address[0];
+
+	e->address[0] = e->address[at];
+	e->address[at] = was;
+	fault_rest(w);		/* that was of the old one */
+	watch_moved(w, w->moves == 0);
+	if (w->astray)
+		name_left(w, at);
+	w->settle_until = w->pool->c->now + trial_wait(w, w->moves);
+	w->moves++;
+	tell_move(w, &was);
+	watch_publish(w, true);
+}
+
+/* Nobody is left where it was, and the name does not lead there: it must not
+ * come back by somebody else's taking its address. */
+static bool
+is_given_up(const struct watch *w)
+{
+	const uint32_t state = w->entry.verdict.state;
+
+	return w->astray && (state == MCSHM_DOWN || state == MCSHM_UNKNOWN);
+}
+
+/* Another server of the pool is there: a name server that gives one answer for
+ * all names, most likely.  But who is given up where it is has no claim. */
+static bool
+is_taken(const struct watch *w, const struct mcshm_address *one)
+{
+	const struct pool *p = w->pool;
+
+	for (uint32_t i = 0; i < p->roster.servers.n; i++) {
+		const struct publish_entry *e = &p->watch[i]->entry;
+
+		if (i != w->i && e->addresses != 0 &&
+		    memcmp(&e->address[0], one, sizeof *one) == 0 &&
+		    !is_given_up(p->watch[i]))
+			return true;
+	}
+	return false;
+}
+
+/* The first of the others, from that one on, that is not taken; 0: none. */
+static uint32_t
+other_free(const struct watch *w, uint32_t turn)
+{
+	const uint32_t others = w->entry.addresses - 1;
+
+	for (uint32_t i = 0; i < others; i++) {
+		const uint32_t at = 1 + (turn + i) % others;
+
+		if (!is_taken(w, &w->entry.address[at]))
+			return at;
+	}
+	return 0;
+}
+
+/* It stays where it is, for now. */
+static void
+name_stays(struct watch *w)
+{
+	if (!w->astray || w->entry.degraded & MCSHM_DEGRADED_ADDRESS)
+		return;
+	w->entry.degraded |= MCSHM_DEGRADED_ADDRESS;
+	watch_publish(w, false);
+	tell_name(w, TELL_ASTRAY, NULL);
+}
+
+/* The trial ---------------------------------------------------------------- */
+
+static void
+trial_failed(struct trial *t)
+{
+	struct watch *w = t->watch;
+
+	t->next = w->pool->c->now + trial_wait(w, t->failed);
+	t->failed++;
+	name_stays(w);
+}
+
+/* No worse than what is in use: a server that wants a login wants it wherever
+ * it is. */
+static bool
+trial_is_good(const struct trial *t, const struct probe_result *r)
+{
+	const struct watch *w = t->watch;
+
+	return (r->reason == MCSHM_R_OK || (watch_is_good(r->reason) &&
+	    r->reason == (enum mcshm_reason)w->entry.result)) &&
+	    task_is_expected(w->pool, r->told) && !is_taken(w, &t->to);
+}
+
+static void
+trial_done(struct probe *p, const struct probe_result *r)
+{
+	struct trial *t = (struct trial *)((char *)p -
+	    offsetof(struct trial, probe));
+	struct watch *w = t->watch;
+	const struct publish_entry *e = &w->entry;
+	const bool good = trial_is_good(t, r);
+	uint32_t at = 1;
+
+	w->pool->c->trials--;
+	probe_drop(p);		/* the next probe makes its own connection */
+	if (!good) {
+		trial_failed(t);
+		return;
+	}
+	t->failed = 0;
+	while (at < e->addresses &&
+	    memcmp(&e->address[at], &t->to, sizeof t->to) != 0)
+		at++;
+	/* What it was for may be over by now. */
+	if (at < e->addresses && (w->astray || is_unreached(w)))
+		name_move(w, at);
+}
+
+/* It has no connection that could be lost. */
+static void
+trial_lost(struct probe *p)
+{
+	(void)p;
+}
+
+static struct trial *
+trial_of(struct watch *w)
+{
+	if (w->trial != NULL)
+		return w->trial;
+	w->trial = calloc(1, sizeof *w->trial);
+	if (w->trial == NULL)
+		return NULL;
+	w->trial->watch = w;
+	if (probe_init(&w->trial->probe, w->pool->c->probes, trial_done,
+	    trial_lost) != 0) {
+		free(w->trial);
+		w->trial = NULL;
+	}
+	return w->trial;
+}
+
+static void
+name_try(struct watch *w)
+{
+	struct checker *c = w->pool->c;
+	struct probe_task task;
+	struct trial *t;
+	uint32_t at;
+
+	if (w->entry.addresses < 2 || c->trials >= TRIALS_AT_ONCE ||
+	    c->now < w->settle_until || (!w->astray && !is_unreached(w)))
+		return;
+	t = trial_of(w);
+	if (t == NULL || probe_busy(&t->probe) ||
+	    (!is_failing(w) && c->now < t->next))
+		return;
+	at = other_free(w, t->turn);
+	if (at == 0) {
+		trial_failed(t);
+		return;
+	}
+	t->turn = at;
+	t->to = w->entry.address[at];
+	if (!task_try(w, &t->to, &task))
+		return;
+	c->trials++;
+	probe_start(&t->probe, &task);
+}
+
+/* To another address, if it is time to and there is a good one. */
+static void
+name_follow(struct watch *w)
+{
+	uint32_t at;
+
+	if (!is_given_up(w)) {
+		name_try(w);
+		return;
+	}
+	at = other_free(w, 0);
+	if (at != 0)
+		name_move(w, at);
+	else
+		name_stays(w);
+}
+
+/* After each probe --------------------------------------------------------- */
+
 void
 name_check(struct watch *w)
 {
 	const uint64_t now = w->pool->c->now;
 
-	if (watch_server(w)->address.kind != MCSHM_KIND_NAME)
+	if (watch_server(w)->address.kind != MCSHM_KIND_NAME ||
+	    w->entry.addresses == 0)
 		return;
-	if ((w->ask_at != 0 && now >= w->ask_at) ||
-	    (w->entry.verdict.state == MCSHM_DOWN &&
-	    now - w->asked >= DOWN_EACH))
+	if (search_due(w) || (w->ask_at != 0 && now >= w->ask_at))
 		name_ask(w);
+	if (!is_failing(w) && now >= w->settle_until)
+		w->moves = 0;
+	name_follow(w);
 }
 
 void
@@ -91,61 +419,107 @@ name_forget(struct watch *w)
 	if (w->question != NULL)
 		w->question->watch = NULL;
 	w->question = NULL;
+	if (w->trial == NULL)
+		return;
+	if (probe_busy(&w->trial->probe))
+		w->pool->c->trials--;
+	probe_close(&w->trial->probe);
+	free(w->trial);
+	w->trial = NULL;
 }
 
-/* The server now lives elsewhere: nothing is known of it there. */
-static void
-name_moved(struct watch *w)
-{
-	const struct verdict was = w->entry.verdict;
-	const uint64_t now = w->pool->c->now;
+/* The answer --------------------------------------------------------------- */
 
-	probe_drop(&w->probe);
-	w->entry.reason = 0;
-	w->entry.verdict = verdict_init(now);
-	if (was.state != MCSHM_UNKNOWN)
-		watch_changed(w, &was);
-	else
-		watch_publish(w, true);
-	watch_due(w, schedule_early(&w->pool->schedule, w->began, now));
+static bool
+answer_has(const struct resolve_answer *a, const struct mcshm_address *one)
+{
+	for (uint32_t i = 0; i < a->n; i++)
+		if (memcmp(&a->address[i], one, sizeof *one) == 0)
+			return true;
+	return false;
+}
+
+/* The name does not lead there any more.  An answer that knows only one family
+ * says nothing of the other. */
+static bool
+answer_denies(const struct resolve_answer *a, const struct mcshm_address *one)
+{
+	return one->kind != a->unknown && !answer_has(a, one);
+}
+
+/* The others that the name leads to, behind the one in use.  True: there is
+ * something new among them. */
+static bool
+name_others(struct watch *w, const struct resolve_answer *a)
+{
+	struct publish_entry *e = &w->entry;
+	struct mcshm_address list[MCSHM_ADDRESSES] = { e->address[0] };
+	uint32_t n = 1;
+	bool same;
+
+	for (uint32_t i = 0; i < a->n && n < MCSHM_ADDRESSES; i++)
+		if (memcmp(&a->address[i], &list[0], sizeof list[0]) != 0)
+			list[n++] = a->address[i];
+	for (uint32_t i = 1; i < e->addresses && n < MCSHM_ADDRESSES; i++)
+		if (e->address[i].kind == a->unknown)
+			list[n++] = e->address[i];
+	same = n == e->addresses && memcmp(list, e->address, sizeof list) == 0;
+	memcpy(e->address, list, sizeof list);
+	e->addresses = n;
+	return !same;
+}
+
+static void
+name_found(struct watch *w, const struct resolve_answer *a)
+{
+	w->entry.address[0] = a->address[0];
+	w->entry.addresses = 1;
+	name_others(w, a);
+	name_on_course(w);
+	tell_debug(w, "name resolved");
+	watch_publish(w, true);
+	watch_first(w, w->pool->added);
 }
 
 static void
 name_resolved(struct watch *w, const struct resolve_answer *a)
 {
-	struct publish_entry *e = &w->entry;
-	const size_t one = sizeof a->address[0];
-	const bool first = e->addresses == 0;
-	const bool moved = !first && memcmp(a->address, e->address, one) != 0;
+	bool changed;
 
-	if (e->addresses == a->n &&
-	    memcmp(a->address, e->address, a->n * one) == 0)
-		return;
-	memset(e->address, 0, sizeof e->address);
-	memcpy(e->address, a->address, a->n * one);
-	e->addresses = a->n;
-	tell_debug(w, moved ? "name has another address" : "name resolved");
-	if (moved) {
-		name_moved(w);
+	if (w->entry.addresses == 0) {
+		name_found(w, a);
 		return;
 	}
-	watch_publish(w, true);
-	if (first)
-		watch_first(w, w->pool->added);
+	changed = name_others(w, a);
+	if (answer_has(a, &w->entry.address[0])) {
+		changed |= w->entry.degraded & MCSHM_DEGRADED_ADDRESS;
+		name_on_course(w);
+	} else if (answer_denies(a, &w->entry.address[0])) {
+		w->astray = true;
+	}
+	if (changed) {
+		tell_debug(w, w->astray ? "name leads elsewhere" :
+		    "name has other addresses beside");
+		if (w->trial != NULL)
+			w->trial->next = 0;	/* somebody new to try */
+		watch_publish(w, true);
+	}
+	if (changed || is_given_up(w))
+		name_follow(w);
 }
 
 static void
 name_answered(struct watch *w, const struct resolve_answer *a)
 {
 	w->question = NULL;
-	if (a->error != 0) {
-		name_failed(w, gai_strerror(a->error));
+	if (a->error != NULL) {
+		name_failed(w, a->error);
 		return;
 	}
 	if (w->unanswered != 0)
 		tell_name(w, TELL_RESOLVED, NULL);
 	w->unanswered = 0;
-	w->ask_at = 0;
+	w->ask_at = w->pool->c->now + good_for(w, a->ttl);
 	name_resolved(w, a);
 }
 

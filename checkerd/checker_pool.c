@@ -10,7 +10,8 @@
 static bool
 is_usable(const struct publish_entry *e)
 {
-	return e->admin == MCSHM_READY && verdict_usable(&e->verdict);
+	return e->admin == MCSHM_READY &&
+	    (e->open || verdict_usable(&e->verdict));
 }
 
 void
@@ -30,27 +31,43 @@ pool_count(struct pool *p)
 			continue;
 		n.held += verdict == MCSHM_HELD;
 		n.down += verdict == MCSHM_DOWN;
+		n.recovering += verdict == MCSHM_RECOVERING;
 		p->untold += !w->told;
 		p->awaited += !w->told && !w->inherited;
 	}
 	p->count = n;
 }
 
+static uint64_t
+flags_now(struct pool *p)
+{
+	uint64_t flags = doubt_flags(p);
+
+	if (p->untold == 0) {
+		flags |= MCSHM_SECTION_SWEPT;
+		p->inherits = false;
+	} else if (p->inherits) {
+		flags |= MCSHM_SECTION_INHERITED;
+	}
+	return flags;
+}
+
 void
 pool_flags(struct pool *p)
 {
-	uint64_t flags = 0;
+	const uint64_t flags = flags_now(p);
 
-	if (p->untold == 0) {
-		flags = MCSHM_SECTION_SWEPT;
-		p->inherits = false;
-	} else if (p->inherits) {
-		flags = MCSHM_SECTION_INHERITED;
-	}
 	if (flags == p->flags)
 		return;
 	p->flags = flags;
 	publish_flags(p->publish, flags);
+}
+
+void
+pool_fail_open(struct pool *p, const uint64_t *open)
+{
+	p->flags = flags_now(p);
+	publish_fail_open(p->publish, p->flags, open);
 }
 
 static void

@@ -14,6 +14,7 @@
 #include "checker_engine.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -48,6 +49,10 @@ pool_free(struct pool *p)
 	tell_stop(p);
 	for (uint32_t i = 0; p->watch != NULL && i < p->roster.servers.n; i++)
 		watch_free(p->watch[i]);
+	for (uint32_t i = 0; p->peer != NULL && i < p->roster.servers.n; i++)
+		tls_peer_free(p->peer[i]);
+	asking_free(p->asking);
+	free(p->peer);
 	publish_roster_free(&p->roster);
 	free(p->ident);
 	free(p->watch);
@@ -55,22 +60,35 @@ pool_free(struct pool *p)
 	free(p);
 }
 
+/* asking is its own, also where there is no pool. */
 static struct pool *
-pool_new(struct checker *c, const struct checker_pool *s)
+pool_new(struct checker *c, const struct checker_pool *s,
+    struct asking *asking)
 {
 	struct pool *p = calloc(1, sizeof *p);
 
-	if (p == NULL)
+	if (p == NULL) {
+		asking_free(asking);
 		return NULL;
+	}
 	p->c = c;
+	p->asking = asking;
+	p->fresh_every = s->asking.fresh_every;
+	snprintf(p->expect_version, sizeof p->expect_version, "%s",
+	    s->asking.expect_version);
 	p->verdict = s->verdict;
 	p->schedule = s->schedule;
+	p->faults = s->faults;
+	p->failopen_rule = s->failopen;
+	p->returns = s->returns;
+	p->awareness_most = s->awareness;
 	p->timeout = s->timeout;
 	p->connect_timeout = s->connect_timeout;
 	p->path = strdup(s->path);
 	p->watch = calloc((size_t)s->roster.servers.n + 1, sizeof *p->watch);
+	p->peer = calloc((size_t)s->roster.servers.n + 1, sizeof *p->peer);
 	tell_init(p);
-	if (p->path == NULL || p->watch == NULL ||
+	if (p->path == NULL || p->watch == NULL || p->peer == NULL ||
 	    publish_roster_copy(&p->roster, &s->roster) != 0 ||
 	    report_index(p) != 0) {
 		pool_free(p);
@@ -115,31 +133,47 @@ plan_watches(struct plan *n)
 	    n->old != NULL ? &n->old->roster.servers : &none) != 0)
 		return ENOMEM;
 	for (uint32_t i = 0; i < now->n; i++) {
+		if (asking_peer(&p->peer[i], p->asking, &now->v[i]) != 0)
+			return ENOMEM;
 		if (n->from[i] != UINT32_MAX)
 			continue;
 		p->watch[i] = watch_new(p, &now->v[i], p->c->now);
 		if (p->watch[i] == NULL)
 			return ENOMEM;
 		p->watch[i]->i = i;
+		p->watch[i]->peer = p->peer[i];
+		p->peer[i] = NULL;
 	}
 	return 0;
 }
 
 static int
+no_memory(void)
+{
+	log_err("cannot take the configuration: %s", strerror(ENOMEM));
+	return EX_OSERR;
+}
+
+/* 0, or an exit code and told. */
+static int
 setup_plan(struct setup *u, const struct checker_setup *s)
 {
 	u->plan = calloc((size_t)s->pools + 1, sizeof *u->plan);
 	if (u->plan == NULL)
-		return ENOMEM;
+		return no_memory();
 	u->plans = s->pools;
 	for (uint32_t i = 0; i < s->pools; i++) {
 		struct plan *n = &u->plan[i];
+		struct asking *asking;
+		const int code = asking_make(&asking, u->c, &s->pool[i]);
 
+		if (code != 0)
+			return code;
 		n->old = setup_old(u->c, s, &s->pool[i], &n->stays);
 		n->roster = n->stays;
-		n->pool = pool_new(u->c, &s->pool[i]);
+		n->pool = pool_new(u->c, &s->pool[i], asking);
 		if (n->pool == NULL || plan_watches(n) != 0)
-			return ENOMEM;
+			return no_memory();
 	}
 	return 0;
 }
@@ -160,7 +194,8 @@ watch_inherit(struct watch *w, const struct publish_entry *left)
 	struct publish_entry *e = &w->entry;
 
 	*e = *left;
-	e->admin = own.admin;
+	admin_merge(e, own.admin, (struct key_admin){ .admin = MCSHM_READY });
+	admin_inherit(w, left);
 	e->rtt_max_us = 0;
 	if (own.addresses != 0 || e->addresses > MCSHM_ADDRESSES) {
 		memcpy(e->address, own.address, sizeof e->address);
@@ -189,6 +224,8 @@ plan_inherit(struct plan *n)
 		if (from[i] != UINT32_MAX)
 			watch_inherit(n->pool->watch[i], &left->entry[from[i]]);
 	free(from);
+	if (err == 0)
+		doubt_inherit(n->pool, left);
 	return err;
 }
 
@@ -235,6 +272,16 @@ setup_files(struct setup *u)
 	return EX_OSERR;
 }
 
+/* What the key in a server said is good for as long as there is that key. */
+static struct key_admin
+plan_key_admin(const struct plan *n, const struct watch *w)
+{
+	const struct key_admin none = { .admin = MCSHM_READY };
+
+	return strcmp(n->old->asking->words.maintenance_key,
+	    n->pool->asking->words.maintenance_key) == 0 ? w->key_admin : none;
+}
+
 /* What a watch of the pool to be will believe; it may still be the old's. */
 static struct publish_entry
 plan_entry(const struct plan *n, uint32_t i)
@@ -244,7 +291,8 @@ plan_entry(const struct plan *n, uint32_t i)
 	if (n->from[i] == UINT32_MAX)
 		return n->pool->watch[i]->entry;
 	e = n->old->watch[n->from[i]]->entry;
-	e.admin = n->pool->roster.servers.v[i].admin;
+	admin_merge(&e, n->pool->roster.servers.v[i].admin,
+	    plan_key_admin(n, n->old->watch[n->from[i]]));
 	return e;
 }
 
@@ -262,6 +310,10 @@ plan_publish(struct plan *n)
 		return ENOMEM;
 	for (uint32_t i = 0; i < servers; i++)
 		entry[i] = plan_entry(n, i);
+	/* Who is usable for a doubt, and that it is one, in one. */
+	if (!n->stays)
+		publish_flags(publish, doubt_flags(n->old != NULL ? n->old :
+		    n->pool));
 	if (n->roster) {
 		err = publish_roster(publish, &n->pool->roster,
 		    &n->pool->c->about, entry);
@@ -316,7 +368,29 @@ same_schedule(const struct schedule_rule *a, const struct schedule_rule *b)
 {
 	return a->interval == b->interval &&
 	    a->fast_interval == b->fast_interval &&
-	    a->down_interval == b->down_interval && a->jitter == b->jitter;
+	    a->down_interval == b->down_interval &&
+	    a->down_interval_max == b->down_interval_max &&
+	    a->jitter == b->jitter;
+}
+
+/* Probes that are under way point into what they ask with. */
+static void
+plan_asking(struct plan *n)
+{
+	struct pool *p = n->pool, *old = n->old;
+	struct asking *running = old->asking;
+
+	if (asking_same(running, p->asking)) {
+		old->asking = p->asking;
+		p->asking = running;
+		return;
+	}
+	for (uint32_t i = 0; i < p->roster.servers.n; i++) {
+		if (n->from[i] == UINT32_MAX)
+			continue;
+		watch_reconnect(p->watch[i], p->peer[i]);
+		p->peer[i] = NULL;
+	}
 }
 
 static void
@@ -333,9 +407,14 @@ plan_take(struct plan *n)
 		old->watch[n->from[i]] = NULL;
 		w->pool = p;
 		w->i = i;
-		w->entry.admin = p->roster.servers.v[i].admin;
+		w->key_admin = plan_key_admin(n, w);
+		admin_merge(&w->entry, p->roster.servers.v[i].admin,
+		    w->key_admin);
 		p->watch[i] = w;
 	}
+	plan_asking(n);
+	p->failopen = old->failopen;
+	p->awareness = old->awareness;
 	p->inherits = old->inherits;
 	p->none = old->none;
 	if (n->stays) {
@@ -357,7 +436,7 @@ plan_start(struct plan *n)
 	for (uint32_t i = 0; i < p->roster.servers.n; i++) {
 		struct watch *w = p->watch[i];
 
-		if (!watch_is_probed(w))
+		if (watch_server(w)->admin == MCSHM_MAINT)
 			watch_rest(w);
 		else if (!watch_is_started(w))
 			watch_start(w, n->roster && !w->inherited);
@@ -388,6 +467,9 @@ plan_commit(struct plan *n)
 	if (n->old != NULL)
 		plan_take(n);
 	pool_count(p);
+	doubt_recount(p);
+	publish_awareness(p->publish, p->awareness);
+	doubt_begin(p, n->old == NULL);
 	pool_flags(p);
 	p->changed = true;
 	pool_watch_events(p);
@@ -400,6 +482,7 @@ plan_commit(struct plan *n)
 		    p->path);
 	if (n->roster)
 		pool_exchange_soon(p);
+	pool_publish(p);	/* who is taken out is out at once */
 }
 
 static bool
@@ -458,10 +541,10 @@ setup_apply(struct checker *c, const struct checker_setup *s)
 	int code;
 
 	pool = calloc((size_t)s->pools + 1, sizeof *pool);
-	if (pool == NULL || setup_plan(&u, s) != 0) {
-		log_err("cannot take the configuration: %s", strerror(ENOMEM));
-		code = EX_OSERR;
-	} else if ((code = setup_files(&u)) == 0 &&
+	if (pool == NULL) {
+		code = no_memory();
+	} else if ((code = setup_plan(&u, s)) == 0 &&
+	    (code = setup_files(&u)) == 0 &&
 	    (code = setup_publish(&u)) == 0) {
 		setup_commit(&u, pool);
 		pool = NULL;

@@ -1,18 +1,120 @@
 /*
- * checker_task.c - one server: what the next probe is to ask, and where.
+ * checker_task.c - one server: what the next probe is to ask, and where; is it
+ * the server that was meant?
  *
- * Must not judge, nor make the probe.
+ * Must not make the probe.
  */
 #include "checker_engine.h"
+
+#include <fnmatch.h>
+
+/* The source address of its family, if there is one. */
+static void
+task_from(struct probe_task *task, const struct asking_words *w)
+{
+	for (int i = 0; i < 2; i++) {
+		if (w->from_len[i] == 0 ||
+		    w->from[i].ss_family != task->to.ss_family)
+			continue;
+		task->from = (const struct sockaddr *)&w->from[i];
+		task->from_len = w->from_len[i];
+	}
+}
+
+static bool
+task_to(struct watch *w, const struct mcshm_address *to,
+    struct probe_task *task)
+{
+	const struct pool *p = w->pool;
+
+	*task = (struct probe_task){ .tls = w->peer,
+		.connect_timeout = p->connect_timeout, .timeout = p->timeout,
+		.terms = &p->asking->terms, .plain = &p->asking->plain };
+	/* It may have been renewed: what a session says of it is old. */
+	if (w->peer != NULL && fault_tls_ends(w))
+		tls_peer_anew(w->peer);
+	task->len = address_sockaddr(&task->to, to,
+	    watch_server(w)->address.host);
+	task_from(task, &p->asking->words);
+	return task->len != 0;
+}
+
+/* Somebody else may live there: nothing is stored, and no key asked for. */
+bool
+task_try(struct watch *w, const struct mcshm_address *to,
+    struct probe_task *task)
+{
+	if (!task_to(w, to, task))
+		return false;
+	task->asks = w->pool->asking->words.asks & (MCPROTO_ASK_VERSION |
+	    MCPROTO_ASK_MN | MCPROTO_ASK_STATS);
+	return true;
+}
+
+bool
+task_is_expected(const struct pool *p, const struct mcproto_told *told)
+{
+	return told->version[0] == '\0' || p->expect_version[0] == '\0' ||
+	    fnmatch(p->expect_version, told->version, 0) == 0;
+}
+
+/* By count, and not for all servers at once. */
+static bool
+fresh_due(struct watch *w)
+{
+	const struct pool *p = w->pool;
+	char label[272];
+
+	if (p->fresh_every == 0)
+		return false;
+	if (w->fresh_in == 0) {
+		server_label(label, watch_server(w));
+		w->fresh_in = 1 + (uint32_t)(schedule_mix(p->c->host,
+		    schedule_text(label)) % p->fresh_every);
+	}
+	if (--w->fresh_in > 0)
+		return false;
+	w->fresh_in = p->fresh_every;
+	return !fault_wants_kept(w);
+}
 
 bool
 task_make(struct watch *w, struct probe_task *task)
 {
-	*task = (struct probe_task){
-		.connect_timeout = w->pool->connect_timeout,
-		.timeout = w->pool->timeout,
-	};
-	task->len = address_sockaddr(&task->to, &w->entry.address[0],
-	    watch_server(w)->address.host);
-	return task->len != 0;
+	const uint32_t asks = w->pool->asking->words.asks;
+
+	if (!task_to(w, &w->entry.address[0], task))
+		return false;
+	task->fresh = fresh_due(w);
+	if (admin_is_resting(w)) {	/* is it still to rest? */
+		task->asks = MCPROTO_ASK_MAINTENANCE;
+		return true;
+	}
+	/* What only connects asks nobody how he is. */
+	task->asks = asks | return_asks(w);
+	task->canary = ++w->pool->c->canaries;
+	task->mark = &w->returning.mark;
+	if (asks != 0)
+		task->asks |= fault_asks(w);
+	return true;
+}
+
+void
+task_finding(struct watch *w, struct finding *f)
+{
+	const struct mcproto_told *told = f->probe->told;
+	struct pool *p = w->pool;
+
+	if (w->peer == NULL)
+		w->entry.tls_expiry = 0;
+	else if (f->probe->tls_expiry != 0)
+		w->entry.tls_expiry = f->probe->tls_expiry;
+	if (f->class == VERDICT_GOOD && !task_is_expected(p, told)) {
+		f->reason = MCSHM_R_WRONG_VERSION;
+		f->class = VERDICT_PROOF;
+	}
+	if (told->refused & MCPROTO_ASK_MN && !p->mn_told) {
+		p->mn_told = true;
+		tell_no_mn(w);
+	}
 }

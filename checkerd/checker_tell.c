@@ -1,97 +1,20 @@
 /*
- * checker_tell.c - to people and to the supervisor.
+ * checker_tell.c - to people: of servers, and of ourselves.
  *
  * Transitions are a line each, at warning or notice; a storm of them in one
  * pool is ten lines, and then one a second.  Own faults are a line in ten
- * seconds.  The supervisor gets READY once, STATUS when it changed,
- * WATCHDOG while the loop is in time.  Must not change what it tells of.
+ * seconds.  Must not change what it tells of.
  */
-#include "checker_engine.h"
+#include "checker_line.h"
 
-#include <arpa/inet.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "log.h"
-#include "scheme.h"
 
 #define LINES_A_STORM 10
 #define FAULT_EACH (10 * SECOND)
 #define GARBAGE_EACH (60 * SECOND)
-
-/* Lines -------------------------------------------------------------------- */
-
-/* A line under construction: what does not fit is cut. */
-struct line {
-	size_t len;
-	char text[1024];
-};
-
-static void __attribute__((format(printf, 2, 3)))
-line_add(struct line *l, const char *fmt, ...)
-{
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(l->text + l->len, sizeof l->text - l->len, fmt, ap);
-	va_end(ap);
-	if (n < 0)
-		return;
-	l->len += (size_t)n;
-	if (l->len >= sizeof l->text)
-		l->len = sizeof l->text - 1;
-}
-
-static void
-line_value(struct line *l, const char *key, const char *value)
-{
-	char quoted[600];
-
-	line_add(l, "%s%s=%s", l->len != 0 ? " " : "", key,
-	    log_quote(quoted, sizeof quoted, value));
-}
-
-static void
-line_server(struct line *l, const struct watch *w)
-{
-	char label[272];
-
-	server_label(label, watch_server(w));
-	line_value(l, "server", label);
-	line_value(l, "pool", w->pool->roster.pool);
-}
-
-/* Where the server is probed: a name's address, not the name. */
-static void
-line_address(struct line *l, const struct watch *w)
-{
-	struct address a = watch_server(w)->address;
-	const struct mcshm_address *to = &w->entry.address[0];
-	char text[ADDRESS_TEXT];
-
-	if (a.kind == MCSHM_KIND_NAME && w->entry.addresses != 0) {
-		a.kind = to->kind;
-		inet_ntop(to->kind == MCSHM_KIND_IPV6 ? AF_INET6 : AF_INET,
-		    to->ip, a.host, sizeof a.host);
-	}
-	address_format(text, &a);
-	line_value(l, "address", text);
-}
-
-/* A number that will get a name, in a later version. */
-static void
-line_reason(struct line *l, const char *key, uint32_t reason)
-{
-	const char *name = mcshm_reason_name(reason);
-
-	if (name != NULL)
-		line_value(l, key, name);
-	else
-		line_add(l, " %s=%u", key, reason);
-}
 
 /* Storms ------------------------------------------------------------------- */
 
@@ -99,10 +22,11 @@ static bool
 is_bad(enum tell_kind kind)
 {
 	return kind == TELL_HELD || kind == TELL_DOWN ||
-	    kind == TELL_UNRESOLVED;
+	    kind == TELL_UNRESOLVED || kind == TELL_ASTRAY ||
+	    kind == TELL_DEGRADED || kind == TELL_STALE;
 }
 
-static void
+void
 tell_at(bool bad, const char *text)
 {
 	if (bad)
@@ -115,8 +39,11 @@ tell_at(bool bad, const char *text)
 static bool
 tell_rest(struct pool *p)
 {
-	static const char *const what[TELL_KINDS] = { "UNKNOWN", "UP", "HELD",
-		"DOWN", "not resolved", "resolved again" };
+	static const char *const what[TELL_KINDS] = { "UNKNOWN", "UP",
+		"RECOVERING", "HELD", "DOWN", "not resolved", "resolved again",
+		"whose names lead elsewhere", "moved", "degraded",
+		"whole again", "in another admin state", "on their way back",
+		"with old values" };
 	struct tell *t = &p->tell;
 	struct line l = { 0 };
 	bool bad = false;
@@ -204,6 +131,8 @@ kind_of(uint32_t verdict)
 		return TELL_HELD;
 	case MCSHM_DOWN:
 		return TELL_DOWN;
+	case MCSHM_RECOVERING:
+		return TELL_RECOVERING;
 	}
 	return TELL_UNKNOWN;
 }
@@ -263,6 +192,35 @@ tell_debug(const struct watch *w, const char *what)
 	log_debug("%s: %s", what, l.text);
 }
 
+void
+tell_admin(struct watch *w, uint32_t was)
+{
+	const struct publish_entry *e = &w->entry;
+	struct line l = { 0 };
+
+	line_server(&l, w);
+	line_value(&l, "admin", mcshm_admin_name(e->admin));
+	line_value(&l, "was", mcshm_admin_name(was));
+	if (e->admin_who[0] != '\0') {
+		line_value(&l, "who", e->admin_who);
+		line_value(&l, "why", e->admin_why);
+	}
+	line_address(&l, w);
+	tell_line(w->pool, TELL_ADMIN, &l);
+}
+
+/* Once a pool: they are as old as each other, most likely. */
+void
+tell_no_mn(const struct watch *w)
+{
+	struct line l = { 0 };
+
+	line_server(&l, w);
+	line_address(&l, w);
+	log_warning("answers mn with an error: a memcached before 1.5.19, or "
+	    "none; write probe = version: %s", l.text);
+}
+
 /* Not the server's fault, and seldom one server's alone. */
 void
 tell_fault(struct watch *w, int sys_errno)
@@ -288,129 +246,172 @@ tell_name(struct watch *w, enum tell_kind kind, const char *why)
 
 	line_server(&l, w);
 	line_value(&l, "name", watch_server(w)->address.host);
-	line_value(&l, "resolved", kind == TELL_RESOLVED ? "yes" : "no");
+	line_value(&l, "resolved", kind == TELL_UNRESOLVED ? "no" : "yes");
 	if (why != NULL)
 		line_value(&l, "error", why);
-	if (w->entry.addresses != 0 && kind == TELL_UNRESOLVED)
+	if (w->entry.addresses != 0 && kind != TELL_RESOLVED)
 		line_address(&l, w);
+	/* Where nobody answers; it stays where it is. */
+	if (kind == TELL_ASTRAY)
+		line_resolved(&l, "elsewhere", w, &w->entry.address[1]);
 	tell_line(w->pool, kind, &l);
 }
 
-/* Other terms ------------------------------------------------------------- */
-
+/* "worker-stuck,slow", or "none" */
 static void
-line_change(struct line *l, const char *key, const char *was, const char *is)
+line_degraded(struct line *l, const char *key, uint64_t bits)
 {
-	if (strcmp(was, is) != 0)
-		line_add(l, " %s=%s->%s", key, was, is);
-}
+	const char *sep = "";
 
-static void
-line_tags(struct line *l, uint32_t was, uint32_t is)
-{
-	char text[2][5] = { "none", "none" };
-	const uint32_t tag[2] = { was, is };
+	line_add(l, " %s=%s", key, bits == 0 ? "none" : "");
+	for (unsigned i = 0; i < 64; i++) {
+		const char *name = mcshm_degraded_name(i);
 
-	for (int i = 0; i < 2; i++)
-		if (tag[i] != 0)
-			snprintf(text[i], sizeof text[i], "%c%c",
-			    (int)(tag[i] & 0xff), (int)(tag[i] >> 8));
-	line_change(l, "hash_tag", text[0], text[1]);
-}
-
-static void
-line_seconds(struct line *l, const char *key, uint32_t was, uint32_t is)
-{
-	if (was != is)
-		line_add(l, " %s=%us->%us", key, was, is);
-}
-
-static const char *
-chars_word(const struct scheme_setting *set)
-{
-	return set->hash_flags & MCSHM_HASH_UNSIGNED ? "unsigned" : "signed";
-}
-
-/* As the ini says it. */
-static const char *
-dead_word(uint32_t dead)
-{
-	switch (dead) {
-	case MCSHM_DEAD_MISS:
-		return "miss";
-	case MCSHM_DEAD_ERROR:
-		return "error";
-	default:
-		return "rehash";
+		if ((bits >> i & 1) == 0)
+			continue;
+		line_add(l, "%s", sep);
+		if (name != NULL)
+			line_add(l, "%s", name);
+		else
+			line_add(l, "%u", i);
+		sep = ",";
 	}
 }
 
-/* What places keys, in the words of the ini.  A ring's hash is said where it
- * is not the key's. */
+/* What goes with a bit, as far as it is known. */
 static void
-line_placement(struct line *l, const struct publish_terms *was,
-    const struct publish_terms *is)
+line_detail(struct line *l, const struct publish_entry *e)
 {
-	const struct scheme_setting *a = &was->set, *b = &is->set;
-
-	line_change(l, "scheme", scheme_name(a->scheme),
-	    scheme_name(b->scheme));
-	line_change(l, "hash", scheme_hash_name(a->hash),
-	    scheme_hash_name(b->hash));
-	if (a->points_hash != a->hash || b->points_hash != b->hash)
-		line_change(l, "points_hash", scheme_hash_name(a->points_hash),
-		    scheme_hash_name(b->points_hash));
-	line_change(l, "hash_chars", chars_word(a), chars_word(b));
-	line_tags(l, a->hash_tag, b->hash_tag);
-	if (was->map != is->map)
-		line_add(l, " buckets=changed");
-}
-
-/* True: keys are placed in another way. */
-static bool
-line_terms(struct line *l, const struct publish_terms *was,
-    const struct publish_terms *is)
-{
-	const size_t before = l->len;
-	size_t placed;
-
-	line_placement(l, was, is);
-	placed = l->len;
-	line_change(l, "dead", dead_word(was->dead), dead_word(is->dead));
-	line_seconds(l, "failover_ttl", was->failover_ttl, is->failover_ttl);
-	return placed != before;
-}
-
-static void
-tell_exchanged(const struct pool *p, const struct publish_event *e)
-{
-	struct line l = { 0 };
-
-	line_add(&l, "pool %s: %u -> %u servers, %.1f %% of keys get "
-	    "another home", p->roster.pool, e->before, e->after,
-	    e->moved * 100);
-	tell_at(line_terms(&l, &e->was, &e->is), l.text);
+	if (e->workers_stuck != 0)
+		line_add(l, " workers=%u/%u", e->workers_stuck, e->threads);
+	if ((e->degraded & MCSHM_DEGRADED_MAXCONNS) && e->max_connections != 0)
+		line_add(l, " connections=%u/%u", e->connections,
+		    e->max_connections);
+	if (e->degraded & MCSHM_DEGRADED_SLOW)
+		line_add(l, " rtt=%uus usual=%uus", e->rtt_us,
+		    e->rtt_usual_us);
 }
 
 void
-tell_event(const struct pool *p, const struct publish_event *e)
+tell_degraded(struct watch *w, uint64_t was)
 {
-	switch (e->kind) {
-	case PUBLISH_EXCHANGED:
-		tell_exchanged(p, e);
-		return;
-	case PUBLISH_REMADE:
-		log_warning("pool %s: file was gone or not ours, made anew "
-		    "file=%s", p->roster.pool, p->path);
-		return;
-	case PUBLISH_FAILED:
-		log_err("pool %s: cannot publish, tried again each heartbeat: "
-		    "%s: %s", p->roster.pool, e->what, strerror(e->error));
-		return;
-	case PUBLISH_WORKS:
-		log_notice("pool %s: publishes again", p->roster.pool);
-		return;
+	const struct publish_entry *e = &w->entry;
+	struct line l = { 0 };
+
+	line_server(&l, w);
+	line_degraded(&l, "degraded", e->degraded);
+	line_degraded(&l, "was", was);
+	line_detail(&l, e);
+	line_address(&l, w);
+	tell_line(w->pool, e->degraded & ~was ? TELL_DEGRADED : TELL_WHOLE, &l);
+}
+
+static void
+line_returned(struct line *l, uint64_t returned)
+{
+	static const char *const names[] = {
+#define X(bit, id, name, text) [bit] = name,
+		MCSHM_RETURNED_BITS(X)
+#undef X
+	};
+	const char *sep = " returned=";
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		if ((returned >> i & 1) == 0)
+			continue;
+		line_add(l, "%s%s", sep, names[i]);
+		sep = ",";
 	}
+}
+
+void
+tell_return(struct watch *w, bool bad, const char *what, const char *by,
+    uint64_t wait)
+{
+	const struct recovery_identity *is = &w->returning.recovery.seen;
+	struct line l = { 0 };
+
+	line_add(&l, "%s:", what);
+	line_server(&l, w);
+	line_returned(&l, w->entry.returned);
+	if (by != NULL)
+		line_value(&l, "by", by);
+	if (wait != 0)
+		line_add(&l, " wait=%.1fs", (double)wait / 1e9);
+	if (is->clock != 0)
+		line_add(&l, " pid=%llu uptime=%llus items=%llu flushes=%llu",
+		    (unsigned long long)is->pid,
+		    (unsigned long long)(is->clock - is->start),
+		    (unsigned long long)is->curr_items,
+		    (unsigned long long)is->cmd_flush);
+	line_address(&l, w);
+	tell_line(w->pool, bad ? TELL_STALE : TELL_RETURNED, &l);
+}
+
+void
+tell_move(struct watch *w, const struct mcshm_address *was)
+{
+	struct line l = { 0 };
+
+	line_server(&l, w);
+	line_value(&l, "name", watch_server(w)->address.host);
+	line_address(&l, w);
+	line_resolved(&l, "was", w, was);
+	tell_line(w->pool, TELL_MOVED, &l);
+}
+
+/* Ourselves --------------------------------------------------------------- */
+
+void
+tell_tilt(const struct checker *c)
+{
+	const struct doubt *d = &c->doubt;
+
+	if (d->tilt)
+		log_warning("TILT, silence counts for nothing: %s by=%.1fs "
+		    "tilt_for=%.1fs", doubt_sign_text(d->sign),
+		    (double)d->by / 1e9, (double)c->tilt.lasts / 1e9);
+	else
+		log_notice("TILT is over: began with %s by=%.1fs lasted=%.1fs",
+		    doubt_sign_text(d->sign), (double)d->by / 1e9,
+		    (double)(d->until - d->from) / 1e9);
+}
+
+void
+tell_awareness(const struct pool *p)
+{
+	const struct doubted *n = &p->doubted;
+
+	if (p->awareness != 0)
+		log_warning("pool %s: many are silent at once, it may be us: "
+		    "they are waited for up to %u times as long silent=%u "
+		    "servers=%u", p->roster.pool, p->awareness_most + 1,
+		    n->unanswered, n->probed);
+	else
+		log_notice("pool %s: silent servers are waited for as usual "
+		    "again silent=%u servers=%u", p->roster.pool,
+		    n->unanswered, n->probed);
+}
+
+void
+tell_fail_open(const struct pool *p, enum failopen_state was)
+{
+	const struct doubted *n = &p->doubted;
+
+	if (p->failopen.state == FAILOPEN_OPEN)
+		log_err("pool %s: FAILS OPEN, too many are silent: those are "
+		    "used all the same silent=%u servers=%u for=%.1fs",
+		    p->roster.pool, n->silent, n->ready,
+		    (double)failopen_left(&p->failopen, &p->failopen_rule,
+			p->c->now) / 1e9);
+	else if (p->failopen.state == FAILOPEN_BELIEVED)
+		log_warning("pool %s: fails open no longer, and believes that "
+		    "they are DOWN silent=%u servers=%u", p->roster.pool,
+		    n->silent, n->ready);
+	else if (was == FAILOPEN_OPEN)
+		log_notice("pool %s: fails open no longer, few are silent "
+		    "silent=%u servers=%u", p->roster.pool, n->silent,
+		    n->ready);
 }
 
 void
@@ -446,169 +447,4 @@ tell_garbage(struct checker *c)
 	    (unsigned long long)h->unknown);
 	h->garbage_told = c->now;
 	h->garbage = h->unknown = 0;
-}
-
-void
-tell_moved(const struct pool *p, const struct pool *old, bool same)
-{
-	const struct publish_terms was = publish_roster_terms(&old->roster);
-	const struct publish_terms is = publish_roster_terms(&p->roster);
-	struct line l = { 0 };
-	size_t head;
-	bool placed;
-
-	line_add(&l, "pool %s: %u -> %u servers", p->roster.pool,
-	    old->roster.servers.n, p->roster.servers.n);
-	head = l.len;
-	placed = line_terms(&l, &was, &is);
-	if (!same || l.len != head)
-		tell_at(placed, l.text);
-	log_warning("pool %s: file is now %s; clients that have the old one "
-	    "open fall back to all READY servers until they open the new one",
-	    p->roster.pool, p->path);
-}
-
-/* Supervisor --------------------------------------------------------------- */
-
-static void
-status_pool(struct line *l, const struct pool *p)
-{
-	const struct pool_count *n = &p->count;
-	const struct { uint32_t n; const char *what; } part[] = {
-		{ n->down, "DOWN" }, { n->held, "HELD" },
-		{ n->drain, "DRAIN" }, { n->maint, "MAINT" } };
-	const char *sep = ": ";
-
-	line_add(l, "%s%s %u/%u usable", l->len != 0 ? "; " : "",
-	    p->roster.pool, n->usable, p->roster.servers.n);
-	for (size_t i = 0; i < sizeof part / sizeof part[0]; i++) {
-		if (part[i].n == 0)
-			continue;
-		line_add(l, "%s%u %s", sep, part[i].n, part[i].what);
-		sep = ", ";
-	}
-}
-
-static void
-status_make(const struct checker *c, char status[512])
-{
-	struct line l = { 0 };
-
-	for (uint32_t i = 0; i < c->pools; i++)
-		status_pool(&l, c->pool[i]);
-	if (c->pools == 0)
-		line_add(&l, "no pools");
-	snprintf(status, 512, "%.511s", l.text);
-}
-
-/* The one thing that an operator gets out of bed for. */
-static void
-tell_none(struct pool *p)
-{
-	const bool none = p->count.usable == 0;
-
-	if (none == p->none)
-		return;
-	p->none = none;
-	if (none)
-		log_err("pool %s: no server is usable servers=%u",
-		    p->roster.pool, p->roster.servers.n);
-	else
-		log_notice("pool %s: usable again usable=%u servers=%u",
-		    p->roster.pool, p->count.usable, p->roster.servers.n);
-}
-
-static void
-tell_status(struct checker *c, const char *state)
-{
-	char status[512];
-
-	status_make(c, status);
-	if (state[0] == '\0' && strcmp(status, c->status) == 0)
-		return;
-	memcpy(c->status, status, sizeof c->status);
-	notify_send(c->notify, "%sSTATUS=%s", state, status);
-}
-
-static bool
-all_had_results(const struct checker *c)
-{
-	for (uint32_t i = 0; i < c->pools; i++)
-		if (c->pool[i]->awaited != 0)
-			return false;
-	return true;
-}
-
-static bool
-all_exchanged(const struct checker *c)
-{
-	for (uint32_t i = 0; i < c->pools; i++)
-		if (c->pool[i]->added)
-			return false;
-	return true;
-}
-
-void
-tell_settle(struct checker *c)
-{
-	bool changed = false;
-
-	for (uint32_t i = 0; i < c->pools; i++) {
-		struct pool *p = c->pool[i];
-
-		if (!p->changed)
-			continue;
-		p->changed = false;
-		pool_count(p);
-		tell_none(p);
-		changed = true;
-	}
-	if (!c->ready && (all_had_results(c) || !ev_is_active(&c->grace))) {
-		c->ready = true;
-		tell_status(c, "READY=1\n");
-	} else if (c->reloading && all_exchanged(c)) {
-		c->reloading = false;
-		tell_status(c, "READY=1\n");
-	} else if (changed && c->ready) {
-		tell_status(c, "");
-	}
-}
-
-void
-tell_reloading(struct checker *c)
-{
-	if (!c->ready)		/* its first READY is still to come */
-		return;
-	c->reloading = true;
-	notify_send(c->notify, "RELOADING=1\nMONOTONIC_USEC=%llu",
-	    (unsigned long long)(checker_clock(CLOCK_MONOTONIC) / 1000));
-}
-
-void
-tell_refused(struct checker *c)
-{
-	if (!c->reloading)
-		return;
-	c->reloading = false;
-	notify_send(c->notify, "READY=1\nSTATUS=reload refused, the old "
-	    "configuration stays; %s", c->status);
-}
-
-/*
- * Four looks in the time that the supervisor allows.  A look that comes late
- * says that the loop hangs now and then, and is not passed on; it takes three
- * of them in a row to be killed.
- */
-void
-tell_feed(struct checker *c)
-{
-	const uint64_t now = checker_clock(CLOCK_BOOTTIME);
-	const uint64_t step = c->notify->watchdog / 4;
-
-	if (now <= c->feed_at + step / 2)
-		notify_send(c->notify, "WATCHDOG=1");
-	c->feed_at = now + step;
-	ev_timer_stop(c->loop, &c->feed);
-	ev_timer_set(&c->feed, (double)step / 1e9, 0.);
-	ev_timer_start(c->loop, &c->feed);
 }

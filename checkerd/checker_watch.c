@@ -29,6 +29,12 @@ watch_is_probed(const struct watch *w)
 	return w->entry.admin != MCSHM_MAINT;
 }
 
+bool
+watch_is_good(enum mcshm_reason reason)
+{
+	return class_of[reason] == VERDICT_GOOD;
+}
+
 void
 watch_due(struct watch *w, uint64_t at)
 {
@@ -78,7 +84,8 @@ watch_own_fault(struct watch *w, int sys_errno)
 	w->entry.local_errors++;
 	c->local_errors++;
 	for (uint32_t i = 0; i < c->pools; i++)
-		publish_faults(c->pool[i]->publish, c->local_errors, 0);
+		publish_faults(c->pool[i]->publish, c->local_errors,
+		    c->doubt.tilts);
 	tell_fault(w, sys_errno);
 }
 
@@ -86,10 +93,13 @@ static void
 watch_answered(struct watch *w, const struct finding *f)
 {
 	struct publish_entry *e = &w->entry;
-	const uint64_t us = (f->ended - f->began) / 1000;
+	const uint64_t us = f->ended > f->began ?
+	    (f->ended - f->began) / 1000 : 0;
 	const uint32_t rtt = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
 
 	e->good_began = f->began;
+	if (f->doubtful || f->probe->partial)
+		return;
 	e->rtt_us = rtt;
 	if (e->rtt_avg_us == 0)
 		e->rtt_avg_us = rtt;
@@ -122,12 +132,12 @@ watch_record(struct watch *w, const struct finding *f)
 		watch_reason(w, f->reason);
 	if (f->class == VERDICT_PROOF || f->class == VERDICT_SILENCE)
 		e->failures++;
-	if (f->class == VERDICT_LOCAL && f->reason != MCSHM_R_TILT)
+	if (f->class == VERDICT_LOCAL)
 		watch_own_fault(w, f->probe->sys_errno);
 	if (f->class == VERDICT_GOOD)
 		watch_answered(w, f);
-	if (f->probe->version[0] != '\0')
-		memcpy(e->server_version, f->probe->version,
+	if (f->probe->told->version[0] != '\0')
+		memcpy(e->server_version, f->probe->told->version,
 		    sizeof e->server_version);
 }
 
@@ -138,6 +148,15 @@ watch_pace(const struct watch *w)
 		return SCHEDULE_FAST;
 	return w->entry.verdict.state == MCSHM_DOWN ? SCHEDULE_DOWN :
 	    SCHEDULE_STEADY;
+}
+
+/* When the probe after one of these times is due. */
+static uint64_t
+watch_next(const struct watch *w, uint64_t began, uint64_t ended)
+{
+	return schedule_next(&w->pool->schedule, watch_pace(w),
+	    verdict_failures(&w->entry.verdict), began, ended,
+	    checker_random(w->pool->c));
 }
 
 /* The next probe now, but no sooner than fast_interval after the last. */
@@ -155,13 +174,18 @@ watch_early(struct watch *w)
 static void
 watch_step(struct watch *w, const struct finding *f)
 {
+	const struct verdict_rule rule = doubt_rule(w);
 	const struct verdict was = w->entry.verdict;
 	const struct verdict_probe one = { .class = f->class,
 		.wrong = f->reason == MCSHM_R_GARBAGE ||
-		    f->reason == MCSHM_R_ERROR_REPLY,
+		    f->reason == MCSHM_R_ERROR_REPLY ||
+		    f->reason == MCSHM_R_WRONG_VERSION ||
+		    f->reason == MCSHM_R_WRONG_VALUE,
+		.cleared = f->cleared, .fresh_start = f->fresh_start,
 		.began = f->began, .ended = f->ended };
 
-	w->entry.verdict = verdict_step(was, &w->pool->verdict, &one);
+	w->entry.verdict = verdict_step(was, &rule, &one);
+	doubt_verdict(w);
 	if (w->entry.verdict.state != was.state) {
 		if (w->entry.verdict.state == MCSHM_UP)
 			w->entry.reason = 0;
@@ -173,26 +197,44 @@ watch_step(struct watch *w, const struct finding *f)
 	}
 }
 
+/* It is in maintenance by its own word: only that is looked after. */
+static void
+watch_rested(struct watch *w, const struct finding *f)
+{
+	w->entry.began = f->began;
+	w->entry.checked = f->ended;
+	w->entry.result = f->reason;
+	w->reported = false;
+	tell_probe(w, f);
+	watch_publish(w, false);
+	watch_told(w);
+	watch_due(w, watch_next(w, f->began, f->ended));
+	name_check(w);		/* it may be moved, and that is why it rests */
+}
+
 static void
 watch_done(struct probe *p, const struct probe_result *r)
 {
 	struct watch *w = (struct watch *)((char *)p -
 	    offsetof(struct watch, probe));
-	struct pool *pool = w->pool;
 	struct finding f = { .probe = r, .reason = r->reason,
 		.class = class_of[r->reason], .began = w->began,
-		.ended = checker_clock(CLOCK_BOOTTIME) };
+		.ended = w->pool->c->turned, .busy = w->pool->c->busy };
 
-	fault_finding(w, &f);
+	task_finding(w, &f);
+	if (admin_finding(w, &f)) {
+		watch_rested(w, &f);
+		return;
+	}
 	doubt_finding(w, &f);
+	fault_finding(w, &f);
 	return_finding(w, &f);
 	watch_record(w, &f);
 	tell_probe(w, &f);
 	watch_step(w, &f);
 	watch_told(w);
-	name_check(w);
-	watch_due(w, schedule_next(&pool->schedule, watch_pace(w), w->began,
-	    f.ended, checker_random(pool->c)));
+	watch_due(w, watch_next(w, w->began, f.ended));
+	name_check(w);		/* and it may be due sooner */
 	if (w->reported)	/* while the probe was under way */
 		watch_reported(w);
 }
@@ -205,6 +247,7 @@ watch_lost(struct probe *p)
 	    offsetof(struct watch, probe));
 
 	tell_debug(w, "kept connection ended, probing early");
+	return_lost(w);
 	watch_early(w);
 }
 
@@ -218,7 +261,7 @@ void
 watch_reported(struct watch *w)
 {
 	if (!watch_is_probed(w) || w->entry.addresses == 0 ||
-	    w->entry.verdict.state == MCSHM_DOWN)
+	    verdict_out(&w->entry.verdict))
 		return;
 	if (!w->reported)
 		tell_debug(w, "a client reports a failure, probing early");
@@ -237,8 +280,7 @@ watch_probe(struct watch *w)
 		name_ask(w);
 		return;
 	}
-	checker_refresh(w->pool->c);
-	w->began = checker_clock(CLOCK_BOOTTIME);
+	w->began = checker_refresh(w->pool->c);
 	w->replies = w->reported;
 	w->reported = false;
 	probe_start(&w->probe, &task);
@@ -274,9 +316,16 @@ watch_first(struct watch *w, bool hurry)
 }
 
 void
+watch_spread(struct watch *w)
+{
+	if (ev_is_pending(&w->due))
+		watch_first(w, false);
+}
+
+void
 watch_start(struct watch *w, bool hurry)
 {
-	if (!watch_is_probed(w))
+	if (watch_server(w)->admin == MCSHM_MAINT)
 		return;
 	if (watch_server(w)->address.kind == MCSHM_KIND_NAME)
 		name_ask(w);
@@ -296,6 +345,7 @@ watch_stop(struct watch *w)
 {
 	ev_timer_stop(w->pool->c->loop, &w->due);
 	probe_drop(&w->probe);
+	fault_stop(w);
 	name_forget(w);
 }
 
@@ -305,7 +355,36 @@ watch_rest(struct watch *w)
 	watch_stop(w);
 	w->reported = false;
 	w->entry.verdict = verdict_forget(w->entry.verdict);
+	fault_rest(w);
 	watch_publish(w, false);
+}
+
+void
+watch_moved(struct watch *w, bool early)
+{
+	const uint64_t now = w->pool->c->now;
+
+	if (probe_busy(&w->probe))
+		return_dropped(w);
+	probe_drop(&w->probe);
+	watch_due(w, early ? schedule_early(&w->pool->schedule, w->began, now) :
+	    watch_next(w, w->began, now));
+}
+
+void
+watch_reconnect(struct watch *w, struct tls_peer *peer)
+{
+	const bool asking = w->question != NULL;
+
+	fault_reconnect(w);
+	if (probe_busy(&w->probe))
+		watch_moved(w, true);
+	probe_drop(&w->probe);
+	name_forget(w);		/* a trial of it, too */
+	tls_peer_free(w->peer);
+	w->peer = peer;
+	if (asking)
+		name_ask(w);
 }
 
 void
@@ -315,9 +394,7 @@ watch_again(struct watch *w)
 
 	if (!ev_is_active(&w->due) || w->entry.addresses == 0)
 		return;		/* its end will make the next one due */
-	watch_due(w, schedule_next(&w->pool->schedule, watch_pace(w),
-	    w->began != 0 ? w->began : now, now,
-	    checker_random(w->pool->c)));
+	watch_due(w, watch_next(w, w->began != 0 ? w->began : now, now));
 }
 
 struct watch *
@@ -330,9 +407,14 @@ watch_new(struct pool *pool, const struct server *server, uint64_t now)
 	w->pool = pool;
 	w->entry.verdict = verdict_init(now);
 	w->entry.admin = server->admin;
+	w->returning.ask = true;
 	if (address_literal(&server->address, &w->entry.address[0]))
 		w->entry.addresses = 1;
-	probe_init(&w->probe, pool->c->loop, watch_done, watch_lost);
+	if (probe_init(&w->probe, pool->c->probes, watch_done,
+	    watch_lost) != 0) {
+		free(w);
+		return NULL;
+	}
 	ev_timer_init(&w->due, on_due, 0., 0.);
 	w->due.data = w;
 	return w;
@@ -344,5 +426,7 @@ watch_free(struct watch *w)
 	if (w == NULL)
 		return;
 	watch_stop(w);
+	probe_close(&w->probe);
+	tls_peer_free(w->peer);
 	free(w);
 }

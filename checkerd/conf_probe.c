@@ -26,12 +26,41 @@ static const struct meaning {
 };
 #define MEANINGS (sizeof meanings / sizeof *meanings)
 
+/* Keys that, from a value on, have no effect where another key is 0. */
+static const struct idle {
+	enum conf_key_id id;
+	uint64_t from;
+	enum conf_key_id with;
+} idles[] = {
+	{ KEY_thread_scan_interval, 1, KEY_stats_interval },
+	{ KEY_on_worker_stuck, CONF_DEGRADED, KEY_thread_scan_interval },
+	{ KEY_on_worker_stuck, CONF_DEGRADED, KEY_stats_interval },
+	{ KEY_on_clock_stuck, CONF_DEGRADED, KEY_stats_interval },
+	{ KEY_on_slow, CONF_DEGRADED, KEY_slow_threshold },
+	{ KEY_flap_hold_max, 1, KEY_flap_hold },
+	{ KEY_flap_window, 1, KEY_flap_hold },
+	{ KEY_fail_open_max, 1, KEY_max_down_percent },
+};
+#define IDLES (sizeof idles / sizeof *idles)
+
+static uint64_t
+number_of(const struct conf_pool *p, enum conf_key_id id)
+{
+	const struct key *k = &conf_keys[id];
+
+	return conf_number(k, (const char *)p + k->offset);
+}
+
+static bool
+is_idle(const struct conf_pool *p, const struct idle *i)
+{
+	return number_of(p, i->id) >= i->from && number_of(p, i->with) == 0;
+}
+
 static bool
 meaning_holds(const struct conf_pool *p, const struct meaning *m)
 {
-	const struct key *with = &conf_keys[m->with];
-
-	return conf_number(with, (const char *)p + with->offset) == m->value;
+	return number_of(p, m->with) == m->value;
 }
 
 bool
@@ -41,7 +70,12 @@ conf_probe_means(const struct conf_pool *p, enum conf_key_id id)
 
 	while (i < MEANINGS && meanings[i].id != id)
 		i++;
-	return i == MEANINGS || meaning_holds(p, &meanings[i]);
+	if (i < MEANINGS)
+		return meaning_holds(p, &meanings[i]);
+	for (i = 0; i < IDLES; i++)
+		if (idles[i].id == id && is_idle(p, &idles[i]))
+			return false;
+	return true;
 }
 
 /* Written, and not to say that it is none. */
@@ -71,6 +105,16 @@ pair_compute(const struct draft *d, enum conf_key_id shorter, uint64_t *least,
 		*least = *most;
 }
 
+/* [defaults] may say it to pools that have no use for it. */
+static void
+idle_compute(struct load *l, struct draft *d, enum conf_key_id id)
+{
+	const struct key *k = &conf_keys[id];
+
+	if (conf_inherited(l, d, id))
+		k->kind->parse(l, k, k->standard, conf_field(l, k, d));
+}
+
 void
 conf_probe_compute(struct load *l, struct draft *d)
 {
@@ -80,14 +124,12 @@ conf_probe_compute(struct load *l, struct draft *d)
 	    KEY_down_interval_max, &p->down_interval_max);
 	pair_compute(d, KEY_flap_hold, &p->flap_hold,
 	    KEY_flap_hold_max, &p->flap_hold_max);
-	/* [defaults] may say it to pools that have no use for it. */
-	for (size_t i = 0; i < MEANINGS; i++) {
-		const struct key *k = &conf_keys[meanings[i].id];
-
-		if (conf_inherited(l, d, meanings[i].id) &&
-		    !meaning_holds(p, &meanings[i]))
-			k->kind->parse(l, k, k->standard, conf_field(l, k, d));
-	}
+	for (size_t i = 0; i < MEANINGS; i++)
+		if (!meaning_holds(p, &meanings[i]))
+			idle_compute(l, d, meanings[i].id);
+	for (size_t i = 0; i < IDLES; i++)
+		if (is_idle(p, &idles[i]))
+			idle_compute(l, d, idles[i].id);
 }
 
 /* Conflicts --------------------------------------------------------------- */
@@ -107,6 +149,20 @@ meaning_conflict(struct load *l, struct draft *d, const struct meaning *m)
 	snprintf(cure, sizeof cure, "leave it out, or write %s = %s",
 	    with->name, with->kind->name(m->value));
 	conf_conflict(l, d, m->id, m->with, "does not go with", cure);
+}
+
+static void
+idle_conflict(struct load *l, struct draft *d, const struct idle *i)
+{
+	const struct key *with = &conf_keys[i->with];
+	char cure[CURE_TEXT];
+
+	if (d == &l->defaults || conf_inherited(l, d, i->id) ||
+	    !conf_has(d, i->id) || !is_idle(&d->pool, i))
+		return;
+	snprintf(cure, sizeof cure, "leave it out, or write %s = %s",
+	    with->name, with->standard);
+	conf_conflict(l, d, i->id, i->with, "does not go with", cure);
 }
 
 /* What takes an answer of the server. */
@@ -131,15 +187,6 @@ tcp_conflicts(struct load *l, struct draft *d)
 }
 
 static void
-version_conflict(struct load *l, struct draft *d)
-{
-	conf_conflict(l, d, KEY_expect_version,
-	    conf_inherited(l, d, KEY_stats_interval) ?
-	    KEY_probe : KEY_stats_interval, "is never looked at with",
-	    "write probe = version, or a stats_interval");
-}
-
-static void
 certificate_conflict(struct load *l, struct draft *d)
 {
 	const bool cert = *d->pool.tls_cert != '\0';
@@ -156,6 +203,8 @@ conf_probe_conflicts(struct load *l, struct draft *d)
 
 	for (size_t i = 0; i < MEANINGS; i++)
 		meaning_conflict(l, d, &meanings[i]);
+	for (size_t i = 0; i < IDLES; i++)
+		idle_conflict(l, d, &idles[i]);
 	if (p->down_interval_max < p->down_interval)
 		conf_conflict(l, d, KEY_down_interval_max, KEY_down_interval,
 		    "is shorter than", "write a longer down_interval_max or a "
@@ -166,10 +215,6 @@ conf_probe_conflicts(struct load *l, struct draft *d)
 		    "shorter flap_hold");
 	if (p->probe == CONF_PROBE_TCP)
 		tcp_conflicts(l, d);
-	else if (p->probe != CONF_PROBE_VERSION &&
-	    p->probe != CONF_PROBE_STATS && p->stats_interval == 0 &&
-	    is_meant(l, d, KEY_expect_version))
-		version_conflict(l, d);
 	if (p->tls && !*p->tls_cert != !*p->tls_key)
 		certificate_conflict(l, d);
 }

@@ -9,6 +9,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,9 +22,10 @@
 #include "conf.h"
 #include "log.h"
 #include "notify.h"
+#include "tls.h"
 
 #define CONFIG SYSCONFDIR "/mc-checkerd/mc-checkerd.ini"
-#define DESCRIPTORS_BESIDE 64		/* those of probes */
+#define DESCRIPTORS_BESIDE 64		/* those of probes and scans */
 
 static const char usage[] =
     "usage: mc-checkerd [-c FILE] [-v]\n"
@@ -165,11 +167,67 @@ conf_size(char text[64], const struct conf *conf)
 	return text;
 }
 
+/* From the ini to the engine --------------------------------------------- */
+
+/* The faults that have this policy. */
+static uint64_t
+faults_of(const struct conf_pool *p, enum conf_policy policy)
+{
+	const struct { uint64_t bit; uint32_t policy; } of[] = {
+		{ MCSHM_DEGRADED_WORKER_STUCK, p->on_worker_stuck },
+		{ MCSHM_DEGRADED_LISTENER_STUCK, p->on_listener_stuck },
+		{ MCSHM_DEGRADED_CLOCK_STUCK, p->on_clock_stuck },
+		{ MCSHM_DEGRADED_MAXCONNS, p->on_maxconns },
+		{ MCSHM_DEGRADED_NO_MEMORY, p->on_no_memory },
+		{ MCSHM_DEGRADED_SLOW, p->on_slow } };
+	uint64_t bits = 0;
+
+	for (size_t i = 0; i < sizeof of / sizeof of[0]; i++)
+		if (of[i].policy == (uint32_t)policy)
+			bits |= of[i].bit;
+	return bits;
+}
+
+static struct tls_setup
+tls_setup(const struct conf_pool *p)
+{
+	return (struct tls_setup){ .verify = p->tls_verify,
+		.ca = p->tls_ca[0] != '\0' ? p->tls_ca : NULL,
+		.cert = p->tls_cert[0] != '\0' ? p->tls_cert : NULL,
+		.key = p->tls_key[0] != '\0' ? p->tls_key : NULL };
+}
+
+/* What an ini names is looked at when it is checked, too. */
+static bool
+tls_files_good(const struct conf *conf)
+{
+	char why[TLS_WHY];
+	bool good = true;
+
+	for (uint32_t i = 0; i < conf->pools; i++) {
+		const struct conf_pool *p = &conf->pool[i];
+		const struct tls_setup files = tls_setup(p);
+		struct tls *tls;
+
+		if (!p->tls)
+			continue;
+		if (tls_open(&tls, &files, why) != 0) {
+			fprintf(stderr, "%s: pool %s: %s\n", conf->path,
+			    p->name, why);
+			good = false;
+		}
+		tls_close(tls);
+	}
+	return good;
+}
+
 static int
 show_config(const struct conf *conf, enum mode mode)
 {
 	char size[64];
 
+	if (!tls_files_good(conf))
+		return EX_CONFIG;
 	if (mode == MODE_DUMP)
 		conf_dump(conf, stdout);
 	else
@@ -177,7 +235,37 @@ show_config(const struct conf *conf, enum mode mode)
 	return fflush(stdout) == 0 && !ferror(stdout) ? EX_OK : EX_IOERR;
 }
 
-/* From the ini to the engine --------------------------------------------- */
+static enum checker_probe
+probe_kind(const struct conf_pool *p)
+{
+	switch ((enum conf_probe)p->probe) {
+	case CONF_PROBE_VERSION:
+		break;
+	case CONF_PROBE_MN:
+		return CHECKER_PROBE_MN;
+	case CONF_PROBE_STATS:
+		return CHECKER_PROBE_STATS;
+	case CONF_PROBE_SET:
+		return CHECKER_PROBE_SET;
+	case CONF_PROBE_TCP:
+		return CHECKER_PROBE_TCP;
+	}
+	return CHECKER_PROBE_VERSION;
+}
+
+static struct checker_asking
+asking_setup(const struct conf_pool *from)
+{
+	return (struct checker_asking){ .probe = probe_kind(from),
+		.canary_size = from->canary_size,
+		.fresh_every = from->fresh_every,
+		.user = from->user, .password = from->password,
+		.expect_version = from->expect_version,
+		.maintenance_key = from->maintenance_key,
+		.source = { from->source[0], from->source[1] },
+		.tls = from->tls, .files = tls_setup(from),
+		.tls_name = from->tls_name };
+}
 
 static struct checker_pool
 pool_setup(const struct conf *conf, const struct conf_pool *from)
@@ -194,11 +282,33 @@ pool_setup(const struct conf *conf, const struct conf_pool *from)
 		    .ratio_of = (uint8_t)from->ratio_of,
 		    .hold_after = from->hold_after,
 		    .rehash_after = from->rehash_after,
-		    .min_down_time = from->min_down_time },
+		    .min_down_time = from->min_down_time,
+		    .recovery = from->on_recovery == CONF_RECOVERY_FLUSH ?
+			RECOVERY_MOST : 0,
+		    .flap_hold = from->flap_hold,
+		    .flap_hold_max = from->flap_hold_max,
+		    .flap_window = from->flap_window },
 		.schedule = { .interval = from->interval,
 		    .fast_interval = from->fast_interval,
 		    .down_interval = from->down_interval,
+		    .down_interval_max = from->down_interval_max,
 		    .jitter = from->jitter },
+		.failopen = { .percent = from->max_down_percent,
+		    .max = from->fail_open_max },
+		.returns = { .flush =
+			from->on_recovery == CONF_RECOVERY_FLUSH,
+		    .shared = from->flush_shared,
+		    .stay = from->flush_refused == CONF_REFUSED_STAY,
+		    .percent = from->flush_percent },
+		.awareness = from->awareness,
+		.asking = asking_setup(from),
+		.faults = { .stats_interval = from->stats_interval,
+		    .scan_interval = from->thread_scan_interval,
+		    .slow_threshold = from->slow_threshold,
+		    .connects = from->probe == CONF_PROBE_TCP,
+		    .canary = from->probe == CONF_PROBE_SET,
+		    .ignored = faults_of(from, CONF_IGNORE),
+		    .down = faults_of(from, CONF_DOWN) },
 		.timeout = from->timeout,
 		.connect_timeout = from->connect_timeout,
 	};
@@ -235,12 +345,29 @@ about_us(const struct conf *conf)
 	return about;
 }
 
-/* One descriptor a server: as many as we are allowed. */
+/* One for each server, and one for each new connection beside a kept one: if
+ * all of them hang, a probe takes as long as some intervals. */
+static rlim_t
+descriptors(const struct conf *conf)
+{
+	rlim_t n = 4ul * conf->pools + DESCRIPTORS_BESIDE + CHECKER_SCANNED;
+
+	for (uint32_t i = 0; i < conf->pools; i++) {
+		const struct conf_pool *p = &conf->pool[i];
+		const rlim_t servers = p->servers.n;
+		const rlim_t beside = p->fresh_every == 0 ? 0 :
+		    (3 * servers + p->fresh_every - 1) / p->fresh_every;
+
+		n += servers + (beside < servers ? beside : servers);
+	}
+	return n;
+}
+
+/* As many as we are allowed. */
 static void
 raise_descriptors(const struct conf *conf)
 {
-	const rlim_t want = conf_servers(conf) + 4ul * conf->pools +
-	    DESCRIPTORS_BESIDE;
+	const rlim_t want = descriptors(conf);
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
@@ -251,7 +378,7 @@ raise_descriptors(const struct conf *conf)
 			getrlimit(RLIMIT_NOFILE, &limit);
 	}
 	if (limit.rlim_cur < want)
-		log_warning("too few file descriptors, some servers will not "
+		log_warning("too few file descriptors, some servers may not "
 		    "be probed; raise LimitNOFILE: allowed=%llu wanted=%llu",
 		    (unsigned long long)limit.rlim_cur,
 		    (unsigned long long)want);
@@ -267,6 +394,8 @@ daemon_apply(struct daemon *d, const struct conf *conf)
 	struct checker_setup s = { .pool = pool, .pools = conf->pools,
 		.directory = conf->directory, .reports = conf->reports,
 		.heartbeat = conf->heartbeat,
+		.tilt = { .after = conf->tilt_after,
+		    .lasts = conf->tilt_for },
 		.log_probes = log_probes(conf), .about = about_us(conf) };
 	int code;
 
@@ -283,6 +412,16 @@ daemon_apply(struct daemon *d, const struct conf *conf)
 		code = checker_reload(d->checker, &s) ? EX_OK : EX_OSERR;
 	free(pool);
 	return code;
+}
+
+/* The ini as it was read is of no more use; nor is the memory that it took to
+ * get from there to the files.  With thousands of servers that is as much as
+ * stays. */
+static void
+daemon_forget(struct conf *conf)
+{
+	conf_free(conf);
+	malloc_trim(0);
 }
 
 /* Signals ------------------------------------------------------------------ */
@@ -303,7 +442,7 @@ daemon_reload(struct daemon *d)
 	if (daemon_apply(d, &conf) == 0)
 		log_notice("reloaded: %s config=%s", conf_size(size, &conf),
 		    conf.path);
-	conf_free(&conf);
+	daemon_forget(&conf);
 }
 
 static void
@@ -351,7 +490,7 @@ signals_start(struct daemon *d)
 }
 
 static int
-daemon_run(struct daemon *d, const struct conf *conf)
+daemon_run(struct daemon *d, struct conf *conf)
 {
 	char size[64];
 	int code;
@@ -370,6 +509,7 @@ daemon_run(struct daemon *d, const struct conf *conf)
 	if (code == 0) {
 		log_notice("mc-checkerd " VERSION " checks %s config=%s",
 		    conf_size(size, conf), conf->path);
+		daemon_forget(conf);
 		ev_run(d->loop, 0);
 		checker_close(d->checker);
 	}

@@ -99,7 +99,7 @@ notify_close(struct notify *n)
 	*n = (struct notify){ .fd = -1 };
 }
 
-void
+bool
 notify_send(const struct notify *n, const char *fmt, ...)
 {
 	char text[NOTIFY_LEN];
@@ -107,14 +107,15 @@ notify_send(const struct notify *n, const char *fmt, ...)
 	int len;
 
 	if (n->fd < 0)
-		return;
+		return true;
 	va_start(ap, fmt);
 	len = vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
 	if (len < 0)
-		return;
+		return true;
 	if ((size_t)len >= sizeof text)
 		len = (int)sizeof text - 1;
-	if (send(n->fd, text, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		return;		/* lost, as promised */
+	/* With any other error there is nobody to be told. */
+	return send(n->fd, text, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 ||
+	    errno != EAGAIN;
 }

@@ -19,9 +19,9 @@ struct notify {
 int notify_open(struct notify *n);
 void notify_close(struct notify *n);
 
-/* One datagram, such as "READY=1\nSTATUS=...".  Never blocks; what does not
- * get through is lost. */
-void notify_send(const struct notify *n, const char *fmt, ...)
+/* One datagram, such as "READY=1\nSTATUS=...".  Never blocks.  False: the
+ * supervisor's queue is full, it was not sent. */
+bool notify_send(const struct notify *n, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -43,7 +43,7 @@ struct box {
 	uint64_t *dirty;		/* entries that the thread has not seen */
 	uint32_t n;
 	bool may_exchange;
-	uint64_t flags, local_errors, tilts;
+	uint64_t flags, local_errors, tilts, awareness, fail_open;
 	struct publish_time time;
 	struct publish_roster roster;
 	struct publish_about about;
@@ -94,18 +94,13 @@ publish_roster_copy(struct publish_roster *to,
 {
 	const size_t size = from->maps * sizeof *from->map;
 	struct publish_roster r = *from;
-	int err;
 
 	r.map = NULL;
-	err = servers_copy(&r.servers, &from->servers);
-	if (err != 0)
-		return err;
-	if (size > 0 && (r.map = malloc(size)) == NULL) {
-		servers_free(&r.servers);
+	if (size > 0 && (r.map = malloc(size)) == NULL)
 		return ENOMEM;
-	}
 	if (size > 0)
 		memcpy(r.map, from->map, size);
+	servers_copy(&r.servers, &from->servers);
 	*to = r;
 	return 0;
 }
@@ -503,6 +498,13 @@ is_time_for_news(const struct publish *p, unsigned due)
 	return (due & DUE_BEAT) && p->time.boot - p->published >= NEWS_APART;
 }
 
+static void
+put_spares(struct file *f, const struct box *b)
+{
+	file_spare(f, MCSHM_SPARE_AWARENESS, b->awareness);
+	file_spare(f, MCSHM_SPARE_FAIL_OPEN, b->fail_open);
+}
+
 static unsigned
 take(struct publish *p)
 {
@@ -521,6 +523,9 @@ take(struct publish *p)
 	}
 	p->flags = b->flags;
 	file_faults(p->file, b->local_errors, b->tilts);
+	put_spares(p->file, b);
+	if (p->next != NULL)
+		put_spares(p->next, b);
 	memcpy(p->about.report, b->about.report, sizeof p->about.report);
 	if (due & DUE_ROSTER) {
 		drop_next(p);
@@ -644,15 +649,18 @@ static int
 open_left(struct publish *p, const struct file *f)
 {
 	struct publish_left *left = &p->left;
-	int err = servers_copy(&left->servers, &f->servers);
 
-	if (err != 0 || !file_this_boot(f, p->boot_id))
-		return err;
+	servers_copy(&left->servers, &f->servers);
+	if (!file_this_boot(f, p->boot_id))
+		return 0;
 	left->entry = calloc(f->servers.n, sizeof *left->entry);
 	if (left->entry == NULL)
 		return ENOMEM;
 	for (uint32_t i = 0; i < f->servers.n; i++)
 		image_get(&left->entry[i], f->work, &f->head, i);
+	left->flags = image_flags(f->work);
+	left->fail_open = image_spare(f->work, &f->head,
+	    MCSHM_SPARE_FAIL_OPEN);
 	return 0;
 }
 
@@ -874,6 +882,44 @@ publish_flags(struct publish *p, uint64_t flags)
 	if (p->box.flags != flags)
 		p->box.due |= DUE_SOON;
 	p->box.flags = flags;
+	pthread_mutex_unlock(&p->lock);
+}
+
+void
+publish_awareness(struct publish *p, uint64_t score)
+{
+	pthread_mutex_lock(&p->lock);
+	if (p->box.awareness != score)
+		p->box.due |= DUE_SOON;
+	p->box.awareness = score;
+	pthread_mutex_unlock(&p->lock);
+}
+
+void
+publish_fail_open_since(struct publish *p, uint64_t since)
+{
+	pthread_mutex_lock(&p->lock);
+	p->box.fail_open = since;
+	pthread_mutex_unlock(&p->lock);
+}
+
+void
+publish_fail_open(struct publish *p, uint64_t flags, const uint64_t *open)
+{
+	struct box *b = &p->box;
+
+	pthread_mutex_lock(&p->lock);
+	b->flags = flags;
+	for (uint32_t i = 0; i < b->n; i++) {
+		const bool is_open = open[i / 64] >> (i & 63) & 1;
+
+		if (b->entry[i].open == is_open)
+			continue;
+		b->entry[i].open = is_open;
+		mark(b->dirty, i);
+	}
+	b->due |= DUE_NOW;
+	pthread_cond_signal(&p->work);
 	pthread_mutex_unlock(&p->lock);
 }
 

@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "mcshm_format.h"
+#include "recovery.h"
 #include "scheme.h"
 #include "servers.h"
 #include "verdict.h"
@@ -52,14 +53,6 @@ struct publish_about {
 	uint64_t config_loaded;		/* REALTIME ns */
 };
 
-/* Who a server is, by its own word (stats); pid 0: not known. */
-struct publish_identity {
-	uint64_t pid, start;		/* s, by its clock */
-	uint64_t clock;			/* the same clock, at `at` */
-	uint64_t cmd_flush, curr_items;
-	uint64_t at;			/* BOOTTIME ns */
-};
-
 /* What the checker says of one server.  All a client sees is made from this. */
 struct publish_entry {
 	struct verdict verdict;
@@ -76,7 +69,7 @@ struct publish_entry {
 	uint32_t rtt_usual_us;
 	uint32_t threads, workers_stuck, connections, max_connections;
 	uint64_t tls_expiry;		/* REALTIME s, 0: no TLS */
-	struct publish_identity identity;
+	struct recovery_identity identity;	/* when it was last UP */
 	uint64_t returned;		/* enum mcshm_returned, bits */
 	uint64_t flushed;		/* BOOTTIME ns, 0 never */
 	uint64_t admin_since, admin_until;	/* REALTIME s */
@@ -91,6 +84,8 @@ struct publish_left {
 	struct servers servers;
 	struct publish_entry *entry;	/* one a server; NULL: nothing to inherit
 					 * (no file, another boot, damage) */
+	uint64_t flags;			/* of its section, */
+	uint64_t fail_open;		/* and since when; BOOTTIME ns, 0: not */
 	bool kept;			/* its file was made for this roster */
 };
 
@@ -132,6 +127,14 @@ void publish_set(struct publish *p, uint32_t i, const struct publish_entry *e);
 void publish_now(struct publish *p);
 /* Flags of the section: MCSHM_SECTION_... */
 void publish_flags(struct publish *p, uint64_t flags);
+/* Since when it fails open, BOOTTIME ns; 0: it does not.  Goes with the next
+ * flags. */
+void publish_fail_open_since(struct publish *p, uint64_t since);
+/* Flags, and who is `open`, a bit each: at once, and in one generation. */
+void publish_fail_open(struct publish *p, uint64_t flags,
+    const uint64_t *open);
+/* The section's MCSHM_SPARE_AWARENESS. */
+void publish_awareness(struct publish *p, uint64_t score);
 /* Own-fault counters of the header. */
 void publish_faults(struct publish *p, uint64_t local_errors, uint64_t tilts);
 /* Clients may send reports to the socket at this path; "": nowhere. */

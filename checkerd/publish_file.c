@@ -737,8 +737,8 @@ make_content(struct file *f, unsigned char *fixed,
 		return errno;
 	f->dev = st.st_dev;
 	f->ino = st.st_ino;
-	if ((err = servers_copy(&f->servers, &r->servers)) != 0 ||
-	    (err = write_fixed(f, fixed, now.real)) != 0 ||
+	servers_copy(&f->servers, &r->servers);
+	if ((err = write_fixed(f, fixed, now.real)) != 0 ||
 	    (err = map_file(f)) != 0)
 		return err;
 	make_unknown(f, now.boot);
@@ -868,6 +868,12 @@ file_faults(struct file *f, uint64_t local_errors, uint64_t tilts)
 {
 	WORD(f, local_errors, local_errors);
 	WORD(f, tilts, tilts);
+}
+
+void
+file_spare(struct file *f, unsigned word, uint64_t value)
+{
+	image_put_spare(f->work, &f->head, word, value);
 }
 
 void

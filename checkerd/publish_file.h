@@ -115,6 +115,8 @@ void file_own(struct file *f, const struct publish_about *about,
 void file_beat(struct file *f, uint64_t boot);
 /* Own-fault counters. */
 void file_faults(struct file *f, uint64_t local_errors, uint64_t tilts);
+/* Goes out with the next section. */
+void file_spare(struct file *f, unsigned word, uint64_t value);
 /* This daemon ends by itself. */
 void file_end(struct file *f);
 uint64_t file_generation(const struct file *f);

@@ -306,13 +306,14 @@ set_bits(void *section, const struct mcshm_header *h, uint32_t slot,
 	set_bit(bitmap_of(section, h, MCSHM_BITMAP_READY), slot, ready);
 }
 
-/* A client's connections depend on addresses: each change is an epoch. */
+/* A client's connections depend on the address in use: each change of that one
+ * is an epoch. */
 static void
 set_addresses(struct mcshm_section *head, struct mcshm_entry *to,
     const struct publish_entry *e)
 {
-	if (to->addresses != e->addresses ||
-	    memcmp(to->address, e->address, sizeof to->address) != 0)
+	if ((to->addresses == 0) != (e->addresses == 0) ||
+	    memcmp(to->address, e->address, sizeof to->address[0]) != 0)
 		head->address_epoch++;
 	to->addresses = e->addresses;
 	memcpy(to->address, e->address, sizeof to->address);
@@ -322,7 +323,7 @@ set_addresses(struct mcshm_section *head, struct mcshm_entry *to,
 static void
 set_condition(struct mcshm_entry *to, const struct publish_entry *e)
 {
-	const struct publish_identity *who = &e->identity;
+	const struct recovery_identity *who = &e->identity;
 
 	to->degraded = e->degraded;
 	to->rtt_usual_us = e->rtt_usual_us;
@@ -366,6 +367,10 @@ image_set(void *section, const struct mcshm_header *h, uint32_t slot,
 	to->down_since = e->verdict.down_since;
 	to->back_since = e->verdict.back_since;
 	to->silent_since = e->verdict.silent_since;
+	to->outage_since = e->verdict.outage_since;
+	to->flapped = e->verdict.flapped;
+	to->flaps = e->verdict.flaps;
+	to->hold_until = e->verdict.hold_until;
 	to->checked = e->checked;
 	to->began = e->began;
 	to->good_began = e->good_began;
@@ -384,8 +389,8 @@ image_set(void *section, const struct mcshm_header *h, uint32_t slot,
 	set_bits(section, h, slot, e);
 }
 
-/* What is worth knowing of a server that another daemon watched; its admin
- * state and what follows from probes alone is not. */
+/* What is worth knowing of a server that another daemon watched; what follows
+ * from probes alone is not. */
 static void
 get_condition(struct publish_entry *e, const struct mcshm_entry *from)
 {
@@ -395,12 +400,16 @@ get_condition(struct publish_entry *e, const struct mcshm_entry *from)
 	e->connections = from->connections;
 	e->max_connections = from->max_connections;
 	e->tls_expiry = from->tls_expiry;
-	e->identity = (struct publish_identity){ .pid = from->server_pid,
+	e->identity = (struct recovery_identity){ .pid = from->server_pid,
 		.start = from->server_start, .clock = from->server_clock,
 		.cmd_flush = from->cmd_flush, .curr_items = from->curr_items,
 		.at = from->identified };
 	e->returned = from->returned;
 	e->flushed = from->flushed;
+	/* Who says so: of the ini's word nothing is inherited. */
+	e->admin_since = from->admin_since;
+	memcpy(e->admin_who, from->admin_who, sizeof e->admin_who - 1);
+	memcpy(e->admin_why, from->admin_why, sizeof e->admin_why - 1);
 }
 
 void
@@ -418,7 +427,10 @@ image_get(struct publish_entry *e, const void *section,
 		    .wrong = from->wrong, .seen = from->seen,
 		    .since = from->since, .down_since = from->down_since,
 		    .back_since = from->back_since,
-		    .silent_since = from->silent_since },
+		    .silent_since = from->silent_since,
+		    .outage_since = from->outage_since,
+		    .flapped = from->flapped, .flaps = from->flaps,
+		    .hold_until = from->hold_until },
 		.admin = from->admin, .reason = from->reason,
 		.result = from->result, .checked = from->checked,
 		.began = from->began, .good_began = from->good_began,
@@ -433,6 +445,32 @@ image_get(struct publish_entry *e, const void *section,
 	e->addresses = from->addresses < MCSHM_ADDRESSES ?
 	    from->addresses : MCSHM_ADDRESSES;
 	get_condition(e, from);
+}
+
+uint64_t
+image_flags(const void *section)
+{
+	const struct mcshm_section *head = section;
+
+	return head->flags;
+}
+
+void
+image_put_spare(void *section, const struct mcshm_header *h, unsigned word,
+    uint64_t value)
+{
+	uint64_t *spare = (void *)((unsigned char *)section + h->spare_off);
+
+	spare[word] = value;
+}
+
+uint64_t
+image_spare(const void *section, const struct mcshm_header *h, unsigned word)
+{
+	const uint64_t *spare = (const void *)((const unsigned char *)section +
+	    h->spare_off);
+
+	return spare[word];
 }
 
 static uint32_t

@@ -51,6 +51,13 @@ void image_get(struct publish_entry *e, const void *section,
     const struct mcshm_header *h, uint32_t slot);
 uint64_t image_entry_sum(const void *section, const struct mcshm_header *h,
     uint32_t slot);
+uint64_t image_flags(const void *section);
+/* How far the checker doubts what it does not hear. */
+/* One of its spare words: MCSHM_SPARE_... */
+void image_put_spare(void *section, const struct mcshm_header *h,
+    unsigned word, uint64_t value);
+uint64_t image_spare(const void *section, const struct mcshm_header *h,
+    unsigned word);
 /* The head, counts and sum included: the last thing before it is published.
  * entries: the sum of image_entry_sum() over all of them. */
 void image_finish(void *section, const struct mcshm_header *h,

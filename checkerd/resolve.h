@@ -1,9 +1,15 @@
 /*
  * resolve.h - names to addresses, beside the loop.
  *
- * getaddrinfo(3) in a few threads of its own: a name server that hangs holds
- * up a thread, and no probe.  Asking and fetching answers are for one thread,
- * the loop's.
+ * In a thread of its own, or a few: a name server that hangs holds up no probe.
+ * There are two ways, and a build has one of them:
+ *
+ *	resolve_cares.c	c-ares asks the name servers itself, many names at a
+ *			time, and learns how long an answer is good for
+ *	resolve_libc.c	getaddrinfo(3), a thread for each name under way; it
+ *			keeps to itself how long its answers are good for
+ *
+ * Asking and fetching answers are for one thread, the loop's.
  */
 #ifndef RESOLVE_H
 #define RESOLVE_H
@@ -13,21 +19,26 @@
 
 #include "mcshm_format.h"	/* struct mcshm_address */
 
+#define RESOLVE_ADDRESSES 32	/* of a name; more are cut */
+#define RESOLVE_NO_TTL UINT32_MAX	/* nobody said */
+
 struct resolve;
 
 struct resolve_answer {
 	uint64_t cookie;		/* as asked */
-	int error;			/* 0, or getaddrinfo's EAI_... */
+	const char *error;		/* why there is none; NULL: it is */
+	uint32_t ttl;			/* s that it is good for */
+	uint32_t unknown;		/* MCSHM_KIND_IPV4 or _IPV6: it could
+					 * not be asked for that; 0: for both */
 	uint32_t n;			/* addresses, IPv4 first, sorted so that
 					 * the same set compares equal */
-	struct mcshm_address address[MCSHM_ADDRESSES];
+	struct mcshm_address address[RESOLVE_ADDRESSES];
 };
 
-/* threads: how many names may be looked up at the same time; they start when
- * they are first needed.  0 or an errno. */
-int resolve_open(struct resolve **r, unsigned threads);
-/* Does not wait for threads that hang in a name server: they end with the
- * process, and answers that they still get are thrown away. */
+/* at_once: how many names may be looked up at the same time; the way may take
+ * fewer.  Threads start when they are first needed.  0 or an errno. */
+int resolve_open(struct resolve **r, unsigned at_once);
+/* Does not wait for name servers: what they still answer is thrown away. */
 void resolve_close(struct resolve *r);
 
 /* Readable when there is an answer to fetch: watch it with the loop. */

@@ -8,6 +8,8 @@
 #include "schedule.h"
 
 #define SECOND UINT64_C(1000000000)
+#define SLOT (SECOND / 100)
+#define SLOTS_LEAST 20			/* in an interval */
 
 static uint64_t
 later(uint64_t a, uint64_t b)
@@ -43,6 +45,25 @@ schedule_text(const char *text)
 	return stir(h);
 }
 
+/* Short ones are parts of long ones, so that all pools meet in them. */
+static uint64_t
+slot(uint64_t interval)
+{
+	uint64_t slot = SLOT;
+
+	while (slot > 1 && slot > interval / SLOTS_LEAST)
+		slot /= 2;
+	return slot;
+}
+
+/* The slot that `at` falls into, or the first one that is not before least. */
+static uint64_t
+in_slot(uint64_t at, uint64_t least, uint64_t slot)
+{
+	at -= at % slot;
+	return at >= least ? at : (least + slot - 1) / slot * slot;
+}
+
 uint64_t
 schedule_first(const struct schedule_rule *r, uint64_t host_hash,
     uint64_t server_hash, uint64_t now)
@@ -50,17 +71,31 @@ schedule_first(const struct schedule_rule *r, uint64_t host_hash,
 	const uint64_t within = r->interval < SECOND ? r->interval : SECOND;
 
 	assert(within != 0);
-	return now + schedule_mix(host_hash, server_hash) % within;
+	return in_slot(now + schedule_mix(host_hash, server_hash) % within,
+	    now, slot(within));
 }
 
 static uint64_t
-interval(const struct schedule_rule *r, enum schedule_pace pace)
+down_interval(const struct schedule_rule *r, unsigned failures)
+{
+	uint64_t interval = r->down_interval;
+
+	while (failures-- > 0 && interval < r->down_interval_max)
+		interval += interval / 2;
+	return interval < r->down_interval_max ||
+	    r->down_interval_max < r->down_interval ? interval :
+	    r->down_interval_max;
+}
+
+static uint64_t
+interval(const struct schedule_rule *r, enum schedule_pace pace,
+    unsigned failures)
 {
 	switch (pace) {
 	case SCHEDULE_FAST:
 		return r->fast_interval;
 	case SCHEDULE_DOWN:
-		return r->down_interval;
+		return down_interval(r, failures);
 	default:
 		return r->interval;
 	}
@@ -68,14 +103,17 @@ interval(const struct schedule_rule *r, enum schedule_pace pace)
 
 uint64_t
 schedule_next(const struct schedule_rule *r, enum schedule_pace pace,
-    uint64_t began, uint64_t ended, uint64_t random)
+    unsigned failures, uint64_t began, uint64_t ended, uint64_t random)
 {
-	const uint64_t steady = interval(r, pace);
+	const uint64_t steady = interval(r, pace, failures);
 	const uint64_t spread = steady / 100 * r->jitter;
+	const uint64_t at = began + steady - spread +
+	    random % (2 * spread + 1);
 
 	assert(r->jitter <= 50);
-	return later(began + steady - spread + random % (2 * spread + 1),
-	    ended);
+	/* The nearest: half a slot later each time would be a longer
+	 * interval. */
+	return in_slot(at + slot(steady) / 2, ended, slot(steady));
 }
 
 uint64_t

@@ -7,9 +7,29 @@
 #include "servers.h"
 
 #include <errno.h>
+#include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* What v lies in. */
+struct shared {
+	_Atomic uint32_t lists;		/* that have it */
+	struct server v[];
+};
+
+static struct shared *
+shared_of(const struct servers *s)
+{
+	return (struct shared *)((char *)s->v - offsetof(struct shared, v));
+}
+
+static size_t
+size_of(uint32_t servers)
+{
+	return sizeof(struct shared) + servers * sizeof(struct server);
+}
 
 /*
  * A list of n has room for the next power of two: so that growing by one at a
@@ -26,16 +46,47 @@ room(uint32_t n)
 }
 
 int
+servers_own(struct servers *s)
+{
+	struct shared *own;
+
+	if (s->v == NULL || atomic_load(&shared_of(s)->lists) == 1)
+		return 0;
+	own = malloc(size_of(room(s->n)));
+	if (own == NULL)
+		return ENOMEM;
+	atomic_init(&own->lists, 1);
+	memcpy(own->v, s->v, s->n * sizeof *s->v);
+	servers_free(&(struct servers){ s->v, s->n });
+	s->v = own->v;
+	return 0;
+}
+
+/* Room for one more, in a list of its own. */
+static int
+servers_grow(struct servers *s)
+{
+	struct shared *more;
+
+	if (servers_own(s) != 0)
+		return ENOMEM;
+	if (s->v != NULL && room(s->n) != s->n)
+		return 0;
+	more = realloc(s->v != NULL ? shared_of(s) : NULL,
+	    size_of(room(s->n + 1)));
+	if (more == NULL)
+		return ENOMEM;
+	if (s->v == NULL)
+		atomic_init(&more->lists, 1);
+	s->v = more->v;
+	return 0;
+}
+
+int
 servers_add(struct servers *s, const struct server *one)
 {
-	struct server *v;
-
-	if (s->n == 0 || room(s->n) == s->n) {
-		v = realloc(s->v, room(s->n + 1) * sizeof *v);
-		if (!v)
-			return ENOMEM;
-		s->v = v;
-	}
+	if (servers_grow(s) != 0)
+		return ENOMEM;
 	s->v[s->n++] = *one;
 	return 0;
 }
@@ -43,23 +94,17 @@ servers_add(struct servers *s, const struct server *one)
 void
 servers_free(struct servers *s)
 {
-	free(s->v);
+	if (s->v != NULL && atomic_fetch_sub(&shared_of(s)->lists, 1) == 1)
+		free(shared_of(s));
 	*s = (struct servers){ 0 };
 }
 
-int
+void
 servers_copy(struct servers *to, const struct servers *from)
 {
-	struct servers copy = { .n = from->n };
-
-	if (from->n > 0) {
-		copy.v = calloc(room(from->n), sizeof *copy.v);
-		if (!copy.v)
-			return ENOMEM;
-		memcpy(copy.v, from->v, from->n * sizeof *copy.v);
-	}
-	*to = copy;
-	return 0;
+	if (from->v != NULL)
+		atomic_fetch_add(&shared_of(from)->lists, 1);
+	*to = *from;
 }
 
 void

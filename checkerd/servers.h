@@ -2,7 +2,8 @@
  * servers.h - the list of a pool's servers, as a value, and what stays the
  * same from one list to the next.
  *
- * Pure, but for the list's own memory.
+ * Pure, but for the list's own memory.  Copies share it, in whatever threads
+ * they are: what is in a list that was copied does not change any more.
  */
 #ifndef SERVERS_H
 #define SERVERS_H
@@ -30,8 +31,9 @@ struct servers {
 /* Append a copy; 0 or ENOMEM. */
 int servers_add(struct servers *s, const struct server *one);
 void servers_free(struct servers *s);
-/* A deep copy; 0 or ENOMEM. */
-int servers_copy(struct servers *to, const struct servers *from);
+void servers_copy(struct servers *to, const struct servers *from);
+/* Share it with no copy any more: its servers may be changed.  0 or ENOMEM. */
+int servers_own(struct servers *s);
 
 /* The name if it has one, else its address as text: what people call it. */
 void server_label(char label[272], const struct server *s);

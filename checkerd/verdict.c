@@ -8,7 +8,7 @@
  * the history, a reload may change any rule, and what is published is all that
  * there is.  Rules look at probes since the state last changed only (seen): a
  * server that came back would else be judged by the outage that it came from.
- * For the same reason silences go out of it when they turn out to be ours.
+ * For the same reason silences go out of it when they may have been ours.
  */
 #include <assert.h>
 
@@ -91,23 +91,76 @@ after_failure(const struct verdict *v, const struct verdict_rule *rule,
 		return MCSHM_DOWN;
 	if (!hold_due(v, rule, now))
 		return v->state;
+	if (v->state == MCSHM_RECOVERING)
+		return MCSHM_DOWN;	/* there are no keys to be kept */
 	if (rule->rehash_after == 0 || silent_for(v, rule->rehash_after, now))
 		return MCSHM_DOWN;
 	return MCSHM_HELD;
 }
 
-/* Only DOWN asks for more than one answer: its keys have moved, and will have
- * to move again. */
-static uint32_t
-after_good(const struct verdict *v, const struct verdict_rule *rule,
+bool
+verdict_out(const struct verdict *v)
+{
+	return v->state == MCSHM_DOWN || v->state == MCSHM_RECOVERING;
+}
+
+/* It went down too often; rules may have changed since that was said. */
+static bool
+is_held_back(const struct verdict *v, const struct verdict_rule *rule,
     uint64_t now)
 {
-	if (v->state != MCSHM_DOWN)
+	return rule->flap_hold != 0 && now < v->hold_until &&
+	    passed(v->down_since, now) < rule->flap_hold_max;
+}
+
+/* A set that a client gave up on is sent again after pauses that double: the
+ * last one can arrive as long after the outage as that has lasted. */
+static bool
+is_recovered(const struct verdict *v, const struct verdict_rule *rule,
+    uint64_t now)
+{
+	const uint64_t outage = passed(v->outage_since, v->since);
+
+	return passed(v->since, now) >=
+	    (outage < rule->recovery ? outage : rule->recovery);
+}
+
+/* What was sent to a server before it was restarted is lost with it. */
+static bool
+may_return(const struct verdict *v, const struct verdict_rule *rule,
+    const struct verdict_probe *probe)
+{
+	const uint64_t now = probe->ended;
+	const bool empty = probe->fresh_start;
+
+	if (!probe->cleared || is_held_back(v, rule, now) ||
+	    !all(v->history & v->seen, empty && rule->rise > 2 ? 2 :
+		rule->rise))
+		return false;
+	return empty || (is_recovered(v, rule, now) &&
+	    passed(v->down_since, now) >= rule->min_down_time);
+}
+
+/* Only one that is out is asked for more than one answer: its keys have moved,
+ * and will have to move again. */
+static uint32_t
+after_good(const struct verdict *v, const struct verdict_rule *rule,
+    const struct verdict_probe *probe)
+{
+	if (!verdict_out(v) || v->newcomer)
 		return MCSHM_UP;
-	if (all(v->history & v->seen, rule->rise) &&
-	    passed(v->since, now) >= rule->min_down_time)
-		return MCSHM_UP;
-	return MCSHM_DOWN;
+	if (v->state == MCSHM_DOWN && rule->recovery != 0)
+		return MCSHM_RECOVERING;
+	return may_return(v, rule, probe) ? MCSHM_UP : v->state;
+}
+
+/* For as long as we could not look, nobody was silent. */
+static void
+look(struct verdict *v, uint64_t now)
+{
+	if (v->blind_since != 0 && v->silent_since != 0)
+		v->silent_since += passed(v->blind_since, now);
+	v->blind_since = 0;
 }
 
 static void
@@ -121,22 +174,66 @@ record(struct verdict *v, const struct verdict_probe *probe)
 	v->proof = v->proof << 1 | proof;
 	v->wrong = v->wrong << 1 | (proof && probe->wrong);
 	v->seen = v->seen << 1 | 1;
-	if (good)
-		v->silent_since = 0;
-	else if (!proof && v->silent_since == 0)
+	if (good) {
+		v->silent_since = v->failing_since = 0;
+		return;
+	}
+	if (v->failing_since == 0)
+		v->failing_since = probe->began;
+	if (!proof && v->silent_since == 0)
 		v->silent_since = probe->began;
 }
 
 static void
-change(struct verdict *v, uint32_t state, uint64_t now)
+forget_flaps(struct verdict *v, const struct verdict_rule *rule, uint64_t now)
 {
-	if (v->state == MCSHM_DOWN)
-		v->back_since = now;
-	if (state == MCSHM_DOWN)
-		v->down_since = now;
+	uint64_t n;
+
+	if (rule->flap_window == 0 || v->flaps == 0)
+		return;
+	n = passed(v->flapped, now) / rule->flap_window;
+	if (n > v->flaps)
+		n = v->flaps;
+	v->flaps -= (uint32_t)n;
+	v->flapped += n * rule->flap_window;
+}
+
+static uint64_t
+flap_hold(uint32_t flaps, const struct verdict_rule *rule)
+{
+	uint64_t hold = rule->flap_hold;
+
+	for (uint32_t n = VERDICT_FLAPS; n < flaps &&
+	    hold < rule->flap_hold_max; n++)
+		hold *= 2;
+	return hold < rule->flap_hold_max ? hold : rule->flap_hold_max;
+}
+
+static void
+begin_outage(struct verdict *v, const struct verdict_rule *rule, uint64_t now)
+{
+	v->down_since = now;
+	v->outage_since = v->failing_since;
+	v->flaps += v->flaps < UINT32_MAX;
+	v->flapped = now;
+	v->hold_until = rule->flap_hold != 0 && verdict_flapping(v) ?
+	    now + flap_hold(v->flaps, rule) : 0;
+}
+
+static void
+change(struct verdict *v, uint32_t state, const struct verdict_rule *rule,
+    uint64_t now)
+{
+	const bool was_out = verdict_out(v);
+
 	v->state = state;
 	v->since = now;
-	v->seen = 0;
+	/* What makes it RECOVERING is the first answer of rise. */
+	v->seen = state == MCSHM_RECOVERING;
+	if (was_out && !verdict_out(v))
+		v->back_since = now;
+	else if (!was_out && verdict_out(v))
+		begin_outage(v, rule, now);
 }
 
 struct verdict
@@ -153,6 +250,8 @@ void_silence(struct verdict *v)
 
 	v->seen &= ~open | v->proof;
 	v->silent_since = 0;
+	if ((open & v->proof) == 0)
+		v->failing_since = 0;
 }
 
 struct verdict
@@ -161,16 +260,23 @@ verdict_step(struct verdict v, const struct verdict_rule *rule,
 {
 	uint32_t state;
 
+	look(&v, probe->began);
 	if (probe->class == VERDICT_LOCAL) {
+		v.blind_since = probe->began;
+		return v;
+	}
+	if (probe->class == VERDICT_VOID) {
 		void_silence(&v);
 		return v;
 	}
 	record(&v, probe);
-	state = probe->class == VERDICT_GOOD ?
-	    after_good(&v, rule, probe->ended) :
+	forget_flaps(&v, rule, probe->ended);
+	state = probe->class == VERDICT_GOOD ? after_good(&v, rule, probe) :
 	    after_failure(&v, rule, probe->ended);
 	if (state != v.state)
-		change(&v, state, probe->ended);
+		change(&v, state, rule, probe->ended);
+	if (probe->class == VERDICT_GOOD)
+		v.newcomer = false;
 	return v;
 }
 
@@ -178,7 +284,17 @@ struct verdict
 verdict_forget(struct verdict v)
 {
 	v.seen = 0;
-	v.silent_since = 0;
+	v.silent_since = v.failing_since = v.blind_since = 0;
+	return v;
+}
+
+struct verdict
+verdict_replace(struct verdict v)
+{
+	v = verdict_forget(v);
+	v.outage_since = v.flapped = v.hold_until = 0;
+	v.flaps = 0;
+	v.newcomer = true;
 	return v;
 }
 
@@ -189,6 +305,10 @@ verdict_inherit(struct verdict v, uint64_t checked, uint64_t now,
 	/* RECOVERING, or what a newer daemon may have left: not usable. */
 	if (v.state > MCSHM_DOWN)
 		v.state = MCSHM_DOWN;
+	/* Not kept by who left it; it began no later than that. */
+	if (v.failing_since == 0 && v.probes != 0 && !(v.history & 1))
+		v.failing_since = v.silent_since != 0 ? v.silent_since :
+		    checked;
 	/* A last probe in the future is as good as none. */
 	if (checked > now || now - checked > max_gap)
 		return verdict_forget(v);
@@ -199,6 +319,41 @@ bool
 verdict_usable(const struct verdict *v)
 {
 	return v->state == MCSHM_UNKNOWN || v->state == MCSHM_UP;
+}
+
+/*
+ * Looks at all probes since it went DOWN, answers and all: with an answer keys
+ * that are kept by other means must not move before it is UP.  And at those
+ * that led to it.
+ */
+bool
+verdict_silent(const struct verdict *v)
+{
+	const unsigned n = v->seen == 0 ? 0 :
+	    64 - (unsigned)__builtin_clzll(v->seen);
+	const uint64_t before = n < 64 ? v->history >> n : 0;
+	const uint64_t led = n < 64 ? ((before & -before) - 1) << n : 0;
+
+	return v->state == MCSHM_DOWN &&
+	    (v->proof & (led | (n > 0 ? newest(n) : 0))) == 0;
+}
+
+bool
+verdict_unanswered(const struct verdict *v)
+{
+	return v->silent_since != 0 && !verdict_out(v);
+}
+
+bool
+verdict_flapping(const struct verdict *v)
+{
+	return v->flaps >= VERDICT_FLAPS;
+}
+
+unsigned
+verdict_failures(const struct verdict *v)
+{
+	return run(~v->history & v->seen);
 }
 
 bool

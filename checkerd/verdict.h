@@ -10,15 +10,25 @@
  *	   |  fall proofs in a row, |       (two silences at least)    | as UP,
  *	   |  or ratio by proof     v                                  | or silence
  *	   +--------------------> DOWN <-------------------------------+ >= rehash_after
- *	                            |  rise successes in a row, and
- *	                            +-> UP   min_down_time over
+ *	                            |  rise successes in a row, times over,
+ *	                            +-> UP   nothing to be cleared
+ *
+ * Where what a server still has may be old (rule.recovery), it is not trusted
+ * at once: the first success leads from DOWN to RECOVERING, the rest of rise,
+ * the times and `recovery` from there to UP, and what would make an UP server
+ * HELD or DOWN, back to DOWN.  It is one outage all the time.
+ *
+ * A server that goes down again and again is kept DOWN for longer (flap_hold,
+ * from the third outage on, twice as long each time); one outage is forgotten
+ * in each flap_window without one.
  *
  * Evidence has two classes.  Proof came from the server's side (refused, reset,
  * closed, a wrong answer).  Silence may be the network's fault, or ours: keys
  * of a silent server are not moved until rehash_after.  What is our own fault
- * for certain (local) steps nothing; and a silence that it comes into is void,
- * for while we can not look, no time is the server's.  The next silence is a
- * new one.  Proofs and answers stay what they are.
+ * for certain (local) steps nothing: probes count on both sides of it, and the
+ * time in which we could not look is not the server's.  Where we can not tell
+ * who was silent (void), no silence since the last answer counts, and the next
+ * one is a new one.  Proofs and answers stay what they are.
  */
 #ifndef VERDICT_H
 #define VERDICT_H
@@ -28,7 +38,10 @@
 
 #include "mcshm.h"		/* enum mcshm_verdict */
 
-enum verdict_class { VERDICT_GOOD, VERDICT_PROOF, VERDICT_SILENCE, VERDICT_LOCAL };
+enum verdict_class { VERDICT_GOOD, VERDICT_PROOF, VERDICT_SILENCE,
+	VERDICT_LOCAL,			/* could not be made; for our fault */
+	VERDICT_VOID			/* silence, maybe of our own doing */
+};
 
 struct verdict_rule {
 	uint8_t rise, fall;		/* 1..64 in a row */
@@ -37,12 +50,23 @@ struct verdict_rule {
 	uint64_t rehash_after;		/* 0: DOWN when HELD is due; else at
 					 * least hold_after */
 	uint64_t min_down_time;
+	uint64_t recovery;		/* RECOVERING for as long as the outage,
+					 * and this at most; 0: never */
+	uint64_t flap_hold;		/* 0: none */
+	uint64_t flap_hold_max;		/* at least flap_hold */
+	uint64_t flap_window;
 };
+#define VERDICT_FLAPS 3u		/* outages that make it flapping */
 
 /* One finished probe. */
 struct verdict_probe {
 	enum verdict_class class;
 	bool wrong;			/* an answer, but a wrong one */
+	bool cleared;			/* nothing but rise and times speaks
+					 * against going UP */
+	bool fresh_start;		/* it was restarted, and is empty: rise
+					 * is 2 at most, and its keys need not
+					 * wait */
 	uint64_t began, ended;		/* BOOTTIME ns */
 };
 
@@ -57,10 +81,21 @@ struct verdict {
 					 * changed, and not void */
 	uint64_t since;			/* of the state; 0: since ever */
 	uint64_t down_since;		/* when it last went DOWN, 0 never */
-	uint64_t back_since;		/* when it last left DOWN, 0 never */
+	uint64_t back_since;		/* when it last came back, 0 never */
 	uint64_t silent_since;		/* began of the first unanswered probe
-					 * since the last success or local
-					 * result, 0 none */
+					 * since the last success or void one,
+					 * and for as long later as we could
+					 * not look since; 0 none */
+	uint64_t blind_since;		/* began of the last result, if that is
+					 * local; 0 */
+	uint64_t failing_since;		/* began of the first failed one since
+					 * the last success that is not void */
+	uint64_t outage_since;		/* that, of the last outage; 0 never */
+	uint64_t flapped;		/* when flaps last changed */
+	uint64_t hold_until;		/* by flap_hold; 0: not */
+	uint32_t flaps;			/* outages that are not forgotten */
+	bool newcomer;			/* another server than the one that came
+					 * to this state; did not answer yet */
 };
 
 /* UNKNOWN, since now. */
@@ -77,6 +112,12 @@ struct verdict verdict_step(struct verdict v, const struct verdict_rule *rule,
 struct verdict verdict_forget(struct verdict v);
 
 /*
+ * It is another server from now on.  Its predecessor's state stays, for want of
+ * a better one; its first answer decides, as one does out of UNKNOWN.
+ */
+struct verdict verdict_replace(struct verdict v);
+
+/*
  * A verdict taken over from an earlier daemon; where its last probe is longer
  * ago than max_gap, forgotten.
  */
@@ -85,6 +126,18 @@ struct verdict verdict_inherit(struct verdict v, uint64_t checked, uint64_t now,
 
 /* Picks may go there (whatever the operator says): UNKNOWN, UP. */
 bool verdict_usable(const struct verdict *v);
+/* DOWN, or RECOVERING: its keys are elsewhere. */
+bool verdict_out(const struct verdict *v);
+/* DOWN for nothing but silence, in all of this outage (as far as the words
+ * reach). */
+bool verdict_silent(const struct verdict *v);
+/* Has not answered, and is not out for it yet. */
+bool verdict_unanswered(const struct verdict *v);
+/* Goes down again and again. */
+bool verdict_flapping(const struct verdict *v);
+/* How many probes in a row have failed since the state last changed; 64: or
+ * more. */
+unsigned verdict_failures(const struct verdict *v);
 /* On the way from one state to another: probe it at the fast interval. */
 bool verdict_in_transition(const struct verdict *v);
 

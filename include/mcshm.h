@@ -219,7 +219,7 @@ struct mcshm_state {
 	uint8_t usable;		/* what pick obeys */
 	uint8_t held;
 	uint32_t reason;	/* of the last failure, 0: none; mcshm_reason_name() */
-	uint64_t degraded;	/* bits */
+	uint64_t degraded;	/* bits; mcshm_degraded_name() */
 	/* Probes, newest in bit 0.  1 in history: good.  0: failed, by proof
 	 * (something came from the server's side) where proof has a 1, by
 	 * silence where not; a wrong answer where wrong has a 1.  As many
@@ -357,6 +357,8 @@ int mcshm_wait(struct mcshm *m, uint64_t generation, uint64_t timeout_ns,
 /* Names, for people and logs; static; NULL for a number that is not known. */
 const char *mcshm_reason_name(unsigned reason);	/* "refused" */
 const char *mcshm_reason_text(unsigned reason);	/* "connection refused: ..." */
+const char *mcshm_degraded_name(unsigned bit);	/* "worker-stuck" */
+const char *mcshm_degraded_text(unsigned bit);	/* "some of its threads ..." */
 const char *mcshm_verdict_name(unsigned verdict);	/* "UP" */
 const char *mcshm_admin_name(unsigned admin);		/* "READY" */
 

@@ -250,7 +250,7 @@ static_assert(sizeof(struct mcshm_roster) == 768, "hidden padding");
 struct mcshm_section {		/* head of a section; the bitmaps follow it */
 	uint32_t usable;	/*   0 servers in the usable bitmap */
 	uint32_t held;		/*   4 */
-	uint64_t address_epoch;	/*   8 grows when an address changes */
+	uint64_t address_epoch;	/*   8 grows when an address in use changes */
 	uint64_t flags;		/*  16 MCSHM_SECTION_... */
 	uint64_t generation;	/*  24 that published it, 0: being written */
 	uint32_t ready;		/*  32 */
@@ -261,6 +261,11 @@ struct mcshm_section {		/* head of a section; the bitmaps follow it */
 };
 static_assert(sizeof(struct mcshm_section) == 64, "one cache line");
 #define MCSHM_SECTION_SPARE 64u		/* words, behind the bitmaps */
+enum {				/* those that have a meaning */
+	MCSHM_SPARE_AWARENESS,	/* servers are moved off after 1 + so many times
+				 * rehash_after: many are silent at once */
+	MCSHM_SPARE_FAIL_OPEN	/* BOOTTIME since when it fails open, 0: not */
+};
 
 enum {				/* order of the bitmaps at bitmap_off */
 	MCSHM_BITMAP_USABLE,	/* picks may go there */
@@ -270,7 +275,8 @@ enum {				/* order of the bitmaps at bitmap_off */
 	MCSHM_BITMAPS
 };
 
-#define MCSHM_SECTION_FAIL_OPEN UINT64_C(1)	/* usable = ready, on purpose */
+#define MCSHM_SECTION_FAIL_OPEN UINT64_C(1)	/* who is silent is usable, on
+						 * purpose: too many are */
 #define MCSHM_SECTION_TILT UINT64_C(2)		/* the checker doubts itself */
 #define MCSHM_SECTION_INHERITED UINT64_C(4)	/* verdicts of the last daemon */
 #define MCSHM_SECTION_SWEPT UINT64_C(8)		/* all had a first result */
@@ -428,14 +434,32 @@ enum mcshm_degraded {
 	MCSHM_DEGRADED_ALL = (1 << 11) - 1
 };
 
-/* How a server last came back from DOWN. */
+/*
+ * How a server last came back from DOWN.  Stored: append only.
+ *   X(bit, ENUM, name, text)
+ */
+#define MCSHM_RETURNED_BITS(X)						\
+X(0, RESTARTED, "restarted", "a new process, that began empty")		\
+X(1, SAME, "same", "what it had, it still has")				\
+X(2, FLUSHED, "flushed", "by the daemon, or by somebody since")		\
+X(3, OUR_FAULT, "our-fault", "other hosts reached it all the time")	\
+X(4, REFUSED, "refused", "it can not be flushed")			\
+X(5, UNKNOWN, "unknown", "not the process that it was, or not known")	\
+X(6, WAITS_RATE, "waits-rate",						\
+  "its flush waits: so many of the pool were flushed just now")		\
+X(7, WAITS_CALM, "waits-calm",						\
+  "its flush waits: TILT, or the pool fails open")			\
+X(8, WAITS_HOST, "waits-host",						\
+  "its flush waits: another host is not ready for it")			\
+X(9, WAITS_LOCK, "waits-lock", "its flush waits: another host has the lock")
+
 enum mcshm_returned {
-	MCSHM_RETURNED_RESTARTED = 1,	/* a new process, that began empty */
-	MCSHM_RETURNED_SAME = 2,	/* what it had, it still has */
-	MCSHM_RETURNED_FLUSHED = 4,	/* by us, or by somebody since */
-	MCSHM_RETURNED_OUR_FAULT = 8,	/* other hosts reached it all the time */
-	MCSHM_RETURNED_REFUSED = 16,	/* it does not allow a flush */
-	MCSHM_RETURNED_UNKNOWN = 32	/* it did not say who it is */
+#define X(bit, id, name, text) MCSHM_RETURNED_##id = 1 << bit,
+	MCSHM_RETURNED_BITS(X)
+#undef X
+	MCSHM_RETURNED_ALL = (1 << 10) - 1,
+	/* Only while it is RECOVERING. */
+	MCSHM_RETURNED_WAITS = 15 << 6
 };
 
 /* Reports ----------------------------------------------------------------- */

@@ -157,6 +157,26 @@ detail_why(FILE *out, const struct dump_pool *p, const struct dump_server *s)
 }
 
 static void
+detail_degraded(FILE *out, const struct mcshm_entry *e)
+{
+	char name[DUMP_SHORT], text[DUMP_SENTENCE];
+	const char *title = "degraded";
+	struct dump_line l;
+
+	for (unsigned bit = 0; bit < 64; bit++) {
+		if ((e->degraded >> bit & 1) == 0)
+			continue;
+		field(&l, out, title);
+		title = "";
+		dump_degraded(name, bit);
+		dump_degraded_text(text, e, bit);
+		dump_line_put(&l, "", "%s:", name);
+		dump_line_words(&l, " ", text);
+		dump_line_end(&l);
+	}
+}
+
+static void
 detail_history(FILE *out, const struct mcshm_entry *e)
 {
 	char all[65];
@@ -194,7 +214,53 @@ detail_counts(FILE *out, const struct mcshm_entry *e)
 	dump_rtt(worst, e->rtt_max_us);
 	dump_line_put(&l, "", e->rtt_us == 0 ? "no answer yet" :
 	    "%s, average %s, worst %s", last, average, worst);
+	if (e->rtt_usual_us != 0) {
+		dump_rtt(last, e->rtt_usual_us);
+		dump_line_put(&l, ", ", "usually %s", last);
+	}
 	dump_line_end(&l);
+}
+
+static void
+detail_flaps(FILE *out, const struct dump_pool *p, const struct mcshm_entry *e)
+{
+	const uint64_t left = dump_pool_left(p, e->hold_until);
+	char rest[DUMP_SHORT];
+	struct dump_line l;
+
+	if (e->flaps == 0)
+		return;
+	field(&l, out, "flaps");
+	dump_line_put(&l, "", "%u outage%s not forgotten", (unsigned)e->flaps,
+	    e->flaps == 1 ? "" : "s");
+	put_time(&l, ", the last change ", p, e->flapped);
+	dump_seconds(rest, left);
+	if (left != 0)
+		dump_line_put(&l, "; ", "stays DOWN for another %s", rest);
+	dump_line_end(&l);
+}
+
+/* How it came back the last time, one line a bit. */
+static void
+detail_returned(FILE *out, const struct mcshm_entry *e)
+{
+	const char *title = "returned";
+	char name[DUMP_SHORT];
+	struct dump_line l;
+
+	for (unsigned bit = 0; bit < 64; bit++) {
+		const char *text = dump_returned_text(bit);
+
+		if ((e->returned >> bit & 1) == 0)
+			continue;
+		field(&l, out, title);
+		title = "";
+		dump_returned(name, bit);
+		dump_line_put(&l, "", "%s", name);
+		if (text != NULL)
+			dump_line_words(&l, ": ", text);
+		dump_line_end(&l);
+	}
 }
 
 static void
@@ -204,8 +270,13 @@ detail_times(FILE *out, const struct dump_pool *p, const struct mcshm_entry *e)
 	field_time(out, "  began", p, e->began);
 	field_time(out, "  good one", p, e->good_began);
 	field_time(out, "silent since", p, e->silent_since);
+	if (e->outage_since != 0)
+		field_time(out, "outage since", p, e->outage_since);
 	field_time(out, "went DOWN", p, e->down_since);
 	field_time(out, "came back", p, e->back_since);
+	detail_returned(out, e);
+	if (e->flushed != 0)
+		field_time(out, "flushed by us", p, e->flushed);
 }
 
 /* What the server said of itself; most of it only where it was asked. */
@@ -225,14 +296,10 @@ detail_server(FILE *out, const struct mcshm_entry *e)
 		dump_line_put(&l, ", ", "flushes %llu", (ull)e->cmd_flush);
 	}
 	if (e->threads != 0)
-		dump_line_put(&l, ", ", "%u of %u workers silent",
-		    (unsigned)e->workers_stuck, (unsigned)e->threads);
+		dump_line_put(&l, ", ", "%u workers", (unsigned)e->threads);
 	if (e->max_connections != 0)
 		dump_line_put(&l, ", ", "%u of %u connections",
 		    (unsigned)e->connections, (unsigned)e->max_connections);
-	if (e->degraded != 0)
-		dump_line_put(&l, ", ", "degraded bits %#llx",
-		    (ull)e->degraded);
 	dump_line_end(&l);
 }
 
@@ -264,8 +331,10 @@ dump_detail(FILE *out, const struct dump_pool *p, const struct dump_server *s)
 	detail_place(out, p, s);
 	detail_state(out, p, s);
 	detail_why(out, p, s);
+	detail_degraded(out, s->entry);
 	detail_history(out, s->entry);
 	detail_counts(out, s->entry);
+	detail_flaps(out, p, s->entry);
 	detail_times(out, p, s->entry);
 	detail_server(out, s->entry);
 	detail_stamp(out, "started", s->entry->server_start);

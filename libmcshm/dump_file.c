@@ -346,6 +346,15 @@ dump_file_bit(const struct dump_file *f, unsigned bitmap, uint32_t slot)
 	return bitmap_of(f, bitmap)[slot / 64] >> (slot % 64) & 1;
 }
 
+uint64_t
+dump_file_spare(const struct dump_file *f, unsigned word)
+{
+	const uint64_t *spare = (const void *)(f->image +
+	    f->h.section_off[f->active] + f->h.spare_off);
+
+	return spare[word];
+}
+
 uint32_t
 dump_file_count(const struct dump_file *f, unsigned bitmap)
 {

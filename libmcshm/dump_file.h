@@ -62,6 +62,8 @@ const struct mcshm_point *dump_file_ring(const struct dump_file *f);
 const uint32_t *dump_file_ring_index(const struct dump_file *f);
 /* A bit of the active section; bitmap: MCSHM_BITMAP_... */
 bool dump_file_bit(const struct dump_file *f, unsigned bitmap, uint32_t slot);
+/* A spare word of the active section; word: MCSHM_SPARE_... */
+uint64_t dump_file_spare(const struct dump_file *f, unsigned word);
 uint32_t dump_file_count(const struct dump_file *f, unsigned bitmap);
 /* The placement as the library sees it; blind: when nobody vouches. */
 struct scheme_place dump_file_place(const struct dump_file *f, bool blind);

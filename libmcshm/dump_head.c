@@ -185,9 +185,12 @@ put_faults(struct dump_line *l, const struct dump_pool *p)
 		    (unsigned long long)h->sync_errors, worst);
 	}
 	dump_line_put(l, "; ", p->fail_open ?
-	    "FAIL-OPEN: every READY server is used" : "fail-open no");
+	    "FAIL-OPEN: silent servers are used" : "fail-open no");
 	if ((flags & MCSHM_SECTION_TILT) != 0)
 		dump_line_put(l, "; ", "TILT: it doubts itself");
+	if (p->awareness != 0)
+		dump_line_put(l, "; ", "many are silent: rehash_after x %llu",
+		    (unsigned long long)p->awareness + 1);
 	if ((flags & MCSHM_SECTION_INHERITED) != 0)
 		dump_line_put(l, "; ", "verdicts inherited");
 	if ((flags & MCSHM_SECTION_SWEPT) == 0)

@@ -168,6 +168,21 @@ server_identity(const struct dump_server *s)
 }
 
 static json_t *
+degraded_names(uint64_t bits)
+{
+	json_t *list = json_array();
+	char name[DUMP_SHORT];
+
+	for (unsigned bit = 0; bit < 64; bit++) {
+		if ((bits >> bit & 1) == 0)
+			continue;
+		dump_degraded(name, bit);
+		list = append(list, json_string(name));
+	}
+	return list;
+}
+
+static json_t *
 server_state(json_t *o, const struct dump_pool *p, const struct dump_server *s)
 {
 	const struct mcshm_entry *e = s->entry;
@@ -183,12 +198,47 @@ server_state(json_t *o, const struct dump_pool *p, const struct dump_server *s)
 	o = with(o, "result", e->probes != 0 || e->result != 0 ?
 	    word(dump_reason, e->result) : json_null());
 	o = with(o, "degraded", text_of(e->degraded));
+	o = with(o, "degraded_names", degraded_names(e->degraded));
 	o = with(o, "since_ms", age_ms(p, e->since));
 	o = with(o, "down_since_ms", age_ms(p, e->down_since));
 	o = with(o, "back_since_ms", age_ms(p, e->back_since));
 	o = with(o, "silent_since_ms", age_ms(p, e->silent_since));
 	o = with(o, "checked_ms", age_ms(p, e->checked));
-	return with(o, "last_good_ms", age_ms(p, e->good_began));
+	o = with(o, "last_good_ms", age_ms(p, e->good_began));
+	o = with(o, "flaps", count(e->flaps));
+	return with(o, "hold_left_ms",
+	    count_or_null(dump_pool_left(p, e->hold_until) / NS_MS));
+}
+
+static json_t *
+returned_names(uint64_t bits)
+{
+	json_t *list = json_array();
+	char name[DUMP_SHORT];
+
+	for (unsigned bit = 0; bit < 64; bit++) {
+		if ((bits >> bit & 1) == 0)
+			continue;
+		dump_returned(name, bit);
+		list = append(list, json_string(name));
+	}
+	return list;
+}
+
+/* The last outage, and the process that was there before it. */
+static json_t *
+server_return(json_t *o, const struct dump_pool *p, const struct mcshm_entry *e)
+{
+	o = with(o, "outage_since_ms", age_ms(p, e->outage_since));
+	o = with(o, "returned", returned_names(e->returned));
+	o = with(o, "flushed_ms", age_ms(p, e->flushed));
+	o = with(o, "server_pid", count_or_null(e->server_pid));
+	o = with(o, "server_start", count_or_null(e->server_start));
+	o = with(o, "cmd_flush", e->identified != 0 ? count(e->cmd_flush) :
+	    json_null());
+	o = with(o, "curr_items", e->identified != 0 ? count(e->curr_items) :
+	    json_null());
+	return with(o, "identified_ms", age_ms(p, e->identified));
 }
 
 static json_t *
@@ -200,6 +250,12 @@ server_counts(json_t *o, const struct mcshm_entry *e)
 	o = with(o, "rtt_us", count_or_null(e->rtt_us));
 	o = with(o, "rtt_avg_us", count_or_null(e->rtt_avg_us));
 	o = with(o, "rtt_max_us", count_or_null(e->rtt_max_us));
+	o = with(o, "rtt_usual_us", count_or_null(e->rtt_usual_us));
+	o = with(o, "workers", count_or_null(e->threads));
+	o = with(o, "workers_stuck", count(e->workers_stuck));
+	o = with(o, "connections", count_or_null(e->connections));
+	o = with(o, "max_connections", count_or_null(e->max_connections));
+	o = with(o, "tls_expiry", count_or_null(e->tls_expiry));
 	o = with(o, "probes", count(e->probes));
 	o = with(o, "failures", count(e->failures));
 	o = with(o, "local_errors", count(e->local_errors));
@@ -227,6 +283,7 @@ server_object(const struct dump_pool *p, const struct dump_server *s)
 
 	o = server_state(o, p, s);
 	o = server_counts(o, s->entry);
+	o = server_return(o, p, s->entry);
 	o = server_admin(o, s->entry);
 	o = with(o, "share_home", share(p, s->home));
 	return with(o, "share_now", share(p, s->now));
@@ -338,6 +395,7 @@ pool_state(json_t *o, const struct dump_pool *p)
 	o = with(o, "refused", p->file->refused != NULL ?
 	    json_string(p->file->refused) : json_null());
 	o = with(o, "tilt", json_boolean(flags & MCSHM_SECTION_TILT));
+	o = with(o, "awareness", count(p->awareness));
 	o = with(o, "inherited", json_boolean(flags &
 	    MCSHM_SECTION_INHERITED));
 	o = with(o, "swept", json_boolean(flags & MCSHM_SECTION_SWEPT));

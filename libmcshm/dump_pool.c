@@ -54,6 +54,7 @@ set_checker(struct dump_pool *p)
 	    (f->lock == DUMP_LOCK_UNKNOWN && !p->stale);
 	p->hung = p->alive && p->stale;
 	p->fail_open = (p->section->flags & MCSHM_SECTION_FAIL_OPEN) != 0;
+	p->awareness = dump_file_spare(f, MCSHM_SPARE_AWARENESS);
 	p->blind = p->stale || f->retired;
 }
 
@@ -149,6 +150,12 @@ dump_pool_exit(const struct dump_pool *p)
  * After a reboot the stored times are of another clock; but each section has
  * its own publication on both clocks.
  */
+uint64_t
+dump_pool_left(const struct dump_pool *p, uint64_t boot)
+{
+	return !p->rebooted && boot > p->time.boot ? boot - p->time.boot : 0;
+}
+
 bool
 dump_pool_real(const struct dump_pool *p, uint64_t boot, uint64_t *real)
 {

@@ -54,6 +54,7 @@ struct dump_pool {
 	bool rebooted;		/* written before this host's last boot */
 	bool never;		/* no heartbeat yet */
 	bool fail_open;
+	uint64_t awareness;	/* MCSHM_SPARE_AWARENESS */
 	bool blind;		/* nobody vouches: every READY server is used */
 	uint64_t heartbeat_age;	/* ns; 0 where rebooted or never */
 	uint64_t generation;	/* without its RETIRED bit */
@@ -82,6 +83,8 @@ enum dump_exit dump_pool_exit(const struct dump_pool *p);
 /* A BOOTTIME stored by the checker: how long ago, and when by the calendar.
  * False if it is 0, or can not be known. */
 bool dump_pool_age(const struct dump_pool *p, uint64_t boot, uint64_t *age);
+/* How much of a time that is still to come is left; 0: none. */
+uint64_t dump_pool_left(const struct dump_pool *p, uint64_t boot);
 bool dump_pool_real(const struct dump_pool *p, uint64_t boot, uint64_t *real);
 
 /* The server with this name, or this address where it has none or in place of

@@ -11,13 +11,13 @@
 #include "mcshm.h"
 
 /* The policy for keys of a server that is neither usable nor held; nobody can
- * apply it while verdicts are not believed. */
+ * apply it where nobody vouches for that. */
 static int
 policy(const struct dump_pool *p, uint32_t home)
 {
 	const struct dump_server *s = &p->server[home];
 
-	if (p->blind || p->fail_open || s->usable || s->held)
+	if (p->blind || s->usable || s->held)
 		return MCSHM_OK;
 	switch (p->file->h.dead) {
 	case MCSHM_DEAD_MISS:

@@ -128,7 +128,7 @@ sample_equal(struct sample *s)
 {
 	const struct dump_pool *p = s->pool;
 
-	if (!p->blind && !p->fail_open && p->file->h.dead != MCSHM_DEAD_REHASH) {
+	if (!p->blind && p->file->h.dead != MCSHM_DEAD_REHASH) {
 		s->missed = 1;
 		return;
 	}

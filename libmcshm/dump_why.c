@@ -11,6 +11,7 @@
 #include "mcshm.h"
 
 #define NS_S UINT64_C(1000000000)
+#define LATE_MOST (120 * NS_S)	/* TCP's longest pause */
 
 /* The last failure, and what follows from it. */
 static void
@@ -30,7 +31,8 @@ static void
 why_local(struct dump_line *l, const struct mcshm_entry *e)
 {
 	if (e->result != e->reason && (e->result == MCSHM_R_LOCAL ||
-	    e->result == MCSHM_R_UNRESOLVED)) {
+	    e->result == MCSHM_R_UNRESOLVED ||
+	    e->result == MCSHM_R_TILT)) {
 		dump_line_words(l, "; ", "now:");
 		dump_line_words(l, " ", dump_reason_text(e->result));
 	}
@@ -45,24 +47,96 @@ good_in_a_row(const struct mcshm_entry *e)
 	return e->probes < run ? (unsigned)e->probes : run;
 }
 
+/* Silent, and picks use it: keys that nobody will find elsewhere. */
 static void
-why_down(struct dump_line *l, const struct mcshm_entry *e)
+why_open(struct dump_line *l, const struct dump_pool *p,
+    const struct dump_server *s)
 {
-	char text[80];
+	if (s->usable && p->fail_open && !p->blind)
+		dump_line_words(l, "; ", "used all the same: too many are "
+		    "silent");
+}
+
+static void
+why_down(struct dump_line *l, const struct dump_pool *p,
+    const struct dump_server *s)
+{
+	const struct mcshm_entry *e = s->entry;
 	const unsigned good = good_in_a_row(e);
+	const uint64_t left = dump_pool_left(p, e->hold_until);
+	char text[112], rest[DUMP_SHORT];
 
 	why_reason(l, e);
+	why_open(l, p, s);
 	if (good == 0)
 		return;
-	snprintf(text, sizeof text, "answers again (%u in a row): waits for "
-	    "rise and min_down_time", good);
+	dump_seconds(rest, left);
+	if (left != 0)
+		snprintf(text, sizeof text, "answers again (%u in a row): "
+		    "went down %u times, stays DOWN for another %s", good,
+		    (unsigned)e->flaps, rest);
+	else
+		snprintf(text, sizeof text, "answers again (%u in a row): "
+		    "waits for rise and min_down_time", good);
 	dump_line_words(l, "; ", text);
+}
+
+/* As long as it was away, sets may arrive that are as old. */
+static uint64_t
+late_left(const struct dump_pool *p, const struct mcshm_entry *e)
+{
+	const uint64_t away = e->since > e->outage_since ?
+	    e->since - e->outage_since : 0;
+
+	return dump_pool_left(p, e->since + (away < LATE_MOST ? away :
+	    LATE_MOST));
+}
+
+/* Its time is over, and it is not flushed yet. */
+static void
+why_waits(struct dump_line *l, uint64_t returned)
+{
+	if (returned & MCSHM_RETURNED_WAITS_RATE)
+		dump_line_words(l, "; ", "waits, as many of the pool as "
+		    "flush_percent allows were flushed within a minute");
+	if (returned & MCSHM_RETURNED_WAITS_CALM)
+		dump_line_words(l, "; ", "waits, this host is in TILT or the "
+		    "pool fails open");
+	if (returned & MCSHM_RETURNED_WAITS_HOST)
+		dump_line_words(l, "; ", "waits for another host that is not "
+		    "ready for it");
+	if (returned & MCSHM_RETURNED_WAITS_LOCK)
+		dump_line_words(l, "; ", "waits, another host has the lock");
+}
+
+static void
+why_recovering(struct dump_line *l, const struct dump_pool *p,
+    const struct mcshm_entry *e)
+{
+	const uint64_t left = late_left(p, e);
+	const uint64_t kept = e->returned & ~(uint64_t)MCSHM_RETURNED_WAITS;
+	char text[96], rest[DUMP_SHORT];
+
+	dump_line_words(l, "; ", "answers again, not trusted yet");
+	if (e->returned & MCSHM_RETURNED_REFUSED) {
+		dump_line_words(l, "; ", "can not be flushed, waits for a "
+		    "restart");
+		return;
+	}
+	if (kept != MCSHM_RETURNED_SAME && kept != MCSHM_RETURNED_UNKNOWN)
+		return;
+	dump_seconds(rest, left);
+	snprintf(text, sizeof text, "has what it had: to be flushed%s%s",
+	    left != 0 ? " after another " : "", left != 0 ? rest : "");
+	dump_line_words(l, "; ", text);
+	why_waits(l, e->returned);
 }
 
 static void
 why_held(struct dump_line *l, const struct dump_pool *p,
-    const struct mcshm_entry *e)
+    const struct dump_server *s)
 {
+	const struct mcshm_entry *e = s->entry;
 	char text[96], age[DUMP_SHORT];
 	uint64_t ns;
 
@@ -72,8 +146,10 @@ why_held(struct dump_line *l, const struct dump_pool *p,
 		snprintf(text, sizeof text, "silent for %s", age);
 		dump_line_words(l, "; ", text);
 	}
-	dump_line_words(l, "; ", "its keys are misses and stored nowhere until "
-	    "it answers or is DOWN");
+	why_open(l, p, s);
+	if (!s->usable)
+		dump_line_words(l, "; ", "its keys are misses and stored "
+		    "nowhere until it answers or is DOWN");
 }
 
 static void
@@ -118,15 +194,17 @@ why_out(struct dump_line *l, const struct dump_pool *p,
 static void
 why_degraded(struct dump_line *l, const struct mcshm_entry *e)
 {
-	char text[80];
+	const char *sep = " ";
+	char text[DUMP_SENTENCE];
 
-	if (e->workers_stuck != 0)
-		snprintf(text, sizeof text, "DEGRADED: %u of %u workers silent",
-		    (unsigned)e->workers_stuck, (unsigned)e->threads);
-	else
-		snprintf(text, sizeof text, "DEGRADED: bits %#llx",
-		    (unsigned long long)e->degraded);
-	dump_line_words(l, "; ", text);
+	dump_line_words(l, "; ", "DEGRADED:");
+	for (unsigned bit = 0; bit < 64; bit++) {
+		if ((e->degraded >> bit & 1) == 0)
+			continue;
+		dump_degraded_text(text, e, bit);
+		dump_line_words(l, sep, text);
+		sep = "; ";
+	}
 	if (e->result != MCSHM_R_OK)
 		dump_line_words(l, "; ", dump_reason_text(e->result));
 }
@@ -154,13 +232,13 @@ dump_why(struct dump_line *l, const struct dump_pool *p,
 
 	switch (s->rank) {
 	case DUMP_DOWN:
-		why_down(l, e);
+		why_down(l, p, s);
 		break;
 	case DUMP_HELD:
-		why_held(l, p, e);
+		why_held(l, p, s);
 		break;
 	case DUMP_RECOVERING:
-		dump_line_words(l, "; ", "answers again, not trusted yet");
+		why_recovering(l, p, e);
 		break;
 	case DUMP_ODD:
 		dump_line_words(l, "; ", "not usable, for a reason that is "

@@ -163,9 +163,80 @@ dump_reason_outlook(uint32_t reason)
 	case MCSHM_R_GARBAGE:
 	case MCSHM_R_ERROR_REPLY:
 		return "look what listens there";
+	case MCSHM_R_MAXCONNS:
+	case MCSHM_R_WORKER_STUCK:
+	case MCSHM_R_LISTENER_STUCK:
+	case MCSHM_R_CLOCK_STUCK:
+	case MCSHM_R_NO_MEMORY:
+	case MCSHM_R_SLOW:
+		return "DOWN by the pool's policy for this; it holds what it "
+		    "has";
 	default:
 		return NULL;
 	}
+}
+
+void
+dump_degraded(char to[DUMP_SHORT], unsigned bit)
+{
+	name_or_number(to, mcshm_degraded_name(bit), bit);
+}
+
+static void
+slow_text(char to[DUMP_SENTENCE], const struct mcshm_entry *e)
+{
+	char now[DUMP_SHORT], usual[DUMP_SHORT];
+
+	dump_rtt(now, e->rtt_avg_us);
+	dump_rtt(usual, e->rtt_usual_us);
+	snprintf(to, DUMP_SENTENCE, "slow: %s, usually %s", now, usual);
+}
+
+void
+dump_degraded_text(char to[DUMP_SENTENCE], const struct mcshm_entry *e,
+    unsigned bit)
+{
+	const char *text = mcshm_degraded_text(bit);
+
+	if (UINT64_C(1) << bit == MCSHM_DEGRADED_WORKER_STUCK &&
+	    e->workers_stuck != 0)
+		snprintf(to, DUMP_SENTENCE, "%u of %u workers silent",
+		    (unsigned)e->workers_stuck, (unsigned)e->threads);
+	else if (UINT64_C(1) << bit == MCSHM_DEGRADED_MAXCONNS &&
+	    e->max_connections != 0)
+		snprintf(to, DUMP_SENTENCE, "%s: %u of %u", text,
+		    (unsigned)e->connections, (unsigned)e->max_connections);
+	else if (UINT64_C(1) << bit == MCSHM_DEGRADED_SLOW)
+		slow_text(to, e);
+	else if (text != NULL)
+		snprintf(to, DUMP_SENTENCE, "%s", text);
+	else
+		snprintf(to, DUMP_SENTENCE, "in a way that is newer than this "
+		    "mc-shmdump (bit %u)", bit);
+}
+
+static const struct {
+	const char *name, *text;
+} returned[] = {
+#define X(bit, id, name, text) [bit] = { name, text },
+	MCSHM_RETURNED_BITS(X)
+#undef X
+};
+
+void
+dump_returned(char to[DUMP_SHORT], unsigned bit)
+{
+	if (bit < sizeof returned / sizeof returned[0])
+		snprintf(to, DUMP_SHORT, "%s", returned[bit].name);
+	else
+		snprintf(to, DUMP_SHORT, "%u", bit);
+}
+
+const char *
+dump_returned_text(unsigned bit)
+{
+	return bit < sizeof returned / sizeof returned[0] ?
+	    returned[bit].text : NULL;
 }
 
 static char

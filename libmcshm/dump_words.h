@@ -17,6 +17,7 @@
 
 #define DUMP_LABEL 1088		/* a name or an address, all bytes escaped */
 #define DUMP_SHORT 24		/* a time, an age, a share */
+#define DUMP_SENTENCE 160
 
 /* A field of at most max bytes, which need not end with NUL. */
 void dump_text(char *to, size_t size, const char *field, size_t max);
@@ -40,6 +41,16 @@ void dump_reason(char to[DUMP_SHORT], uint32_t reason);
 /* A reason as a sentence, and what to expect of the server then; NULL. */
 const char *dump_reason_text(uint32_t reason);
 const char *dump_reason_outlook(uint32_t reason);
+
+/* A bit of `degraded` as a word; a number where it has none. */
+void dump_degraded(char to[DUMP_SHORT], unsigned bit);
+/* What it says of this server: a sentence, with what goes with it. */
+void dump_degraded_text(char to[DUMP_SENTENCE], const struct mcshm_entry *e,
+    unsigned bit);
+
+/* A bit of `returned` as a word, and as a sentence; a number, NULL. */
+void dump_returned(char to[DUMP_SHORT], unsigned bit);
+const char *dump_returned_text(unsigned bit);
 
 /* The newest n results, oldest first: + t x e. */
 void dump_history(char to[65], const struct mcshm_entry *e, unsigned n);

@@ -65,6 +65,27 @@ mcshm_reason_text(unsigned reason)
 	return reason < MCSHM_R_COUNT ? reasons[reason].text : NULL;
 }
 
+static const struct {
+	const char *name, *text;
+} degraded[] = {
+#define X(bit, id, name, text) [bit] = { name, text },
+	MCSHM_DEGRADED_BITS(X)
+#undef X
+};
+#define DEGRADED (sizeof degraded / sizeof degraded[0])
+
+const char *
+mcshm_degraded_name(unsigned bit)
+{
+	return bit < DEGRADED ? degraded[bit].name : NULL;
+}
+
+const char *
+mcshm_degraded_text(unsigned bit)
+{
+	return bit < DEGRADED ? degraded[bit].text : NULL;
+}
+
 const char *
 mcshm_verdict_name(unsigned verdict)
 {

@@ -215,8 +215,9 @@ chain(const struct mcshm *m, const struct scheme_place *p,
 
 	c->home = sc.home;
 	c->slot = sc.slot;
-	/* A chain that went on has found its home neither usable nor held. */
-	if (sc.tries > 0 && !(c->flags & MCSHM_BLIND)) {
+	/* A chain that went on has found its home neither usable nor held.
+	 * Also where the checker fails open: that one is down for certain. */
+	if (sc.tries > 0 && !p->blind) {
 		const int policy = dead_policy(m);
 
 		if (policy != MCSHM_OK) {

@@ -2,8 +2,9 @@
  * fakemc.c - a fake memcached that misbehaves on command: as many servers as
  * wanted, each with a mode of its own, in one process.
  *
- * For tests and benches of the checker.  It knows no data: version, mn, stats
- * and quit are answered, all else with ERROR.
+ * For tests and benches of the checker.  It answers what probes ask: version,
+ * mn, stats, get, set, add, delete, flush_all and quit; all else with ERROR.
+ * What it says of itself in stats can be set.
  *
  *	$ fakemc --count 3
  *	ports: 40001 40002 40003
@@ -38,6 +39,8 @@
 
 #define VERSION_TEXT "1.6.18"
 #define SERVERS_MAX 20000u
+#define OUT_MAX (256u << 10)	/* a peer that lets more pile up is reset */
+#define IN_MAX (MCPROTO_VALUE_MAX + 4096u)
 #define MS UINT64_C(1000000)
 
 /* Modes ------------------------------------------------------------------- */
@@ -52,7 +55,12 @@ enum {
 	HALVES = 16,	/* the first half, never the second */
 	DOUBLES = 32,	/* the answer twice */
 	WITHHOLDS = 64,	/* the answer, when the mode changes */
-	NEEDS_ARG = 128
+	NEEDS_ARG = 128,
+	FULL = 256,	/* stores nothing */
+	SPOILS = 512,	/* values */
+	FORBIDS = 1024,	/* flush_all */
+	ODD = 2048,	/* statistics of others' kind */
+	CONFUSES = 4096	/* statistics with something else */
 };
 
 static const struct mode {
@@ -85,6 +93,13 @@ static const struct mode {
 	{ "late", NULL, STAY, WITHHOLDS,
 	  "answers when the next mode is set, not before" },
 	{ "double", NULL, STAY, DOUBLES, "two answers to one request" },
+	{ "no-memory", NULL, STAY, FULL, "has no memory to store" },
+	{ "spoils", NULL, STAY, SPOILS, "gives back other values" },
+	{ "no-flush", NULL, STAY, FORBIDS, "flush_all is not allowed" },
+	{ "odd-stats", NULL, STAY, ODD,
+	  "statistics have a long line, and one of other bytes" },
+	{ "no-stats", NULL, STAY, CONFUSES,
+	  "statistics are none, but of another kind" },
 	{ "bytewise", NULL, STAY, TRICKLES,
 	  "a byte at a time, one every ARG ms (1)" },
 };
@@ -110,8 +125,8 @@ struct conn {
 	LIST_ENTRY(conn) delayed;	/* where due is not 0 */
 	struct server *server;
 	int fd;				/* -1: dead */
-	char in[2048], out[4096];
-	size_t in_len, out_len, sent;
+	char *in, *out;			/* allocated for what is there */
+	size_t in_len, out_len, out_room, sent;
 	uint64_t due;			/* of the next byte, 0: now */
 	unsigned trickle;		/* ms between bytes, 0: all at once */
 	bool withheld;
@@ -120,6 +135,19 @@ struct conn {
 	enum ending then;
 };
 LIST_HEAD(conns, conn);
+
+struct item {
+	LIST_ENTRY(item) link;
+	char *key, *value;
+	size_t key_len, value_len;
+	uint64_t expires;		/* clock_now(), UINT64_MAX: never */
+};
+
+/* A value of stats that a test wants. */
+struct stat_value {
+	LIST_ENTRY(stat_value) link;
+	char name[40], value[40];
+};
 
 struct server {
 	struct source source;
@@ -133,6 +161,10 @@ struct server {
 	uint64_t requests, accepted;
 	unsigned open;
 	struct conns conns;
+	LIST_HEAD(, item) items;
+	LIST_HEAD(, stat_value) stats;
+	uint64_t began;
+	uint64_t curr_items, total_items, flushes, no_memory;
 };
 
 struct fakemc {
@@ -141,6 +173,9 @@ struct fakemc {
 	struct server *server;
 	unsigned servers;
 	struct conns delayed, dead;
+	char in[64 << 10];		/* what has just come in */
+	char answer[OUT_MAX];
+	size_t answer_len;
 	char line[512];			/* of commands, so far */
 	size_t line_len;
 	bool always_readable;		/* stdin is a file: no epoll for it */
@@ -213,7 +248,9 @@ conn_delay(struct conn *c, uint64_t due)
 static void
 conn_end(struct conn *c)
 {
-	c->out_len = c->sent = 0;
+	free(c->out);
+	c->out = NULL;
+	c->out_len = c->out_room = c->sent = 0;
 	c->trickle = 0;
 	if (c->then == RST)
 		conn_reset(c);
@@ -262,63 +299,308 @@ conn_flush(struct conn *c)
 static bool
 conn_say(struct conn *c, const char *text, size_t len)
 {
-	if (len > sizeof c->out - c->out_len)
+	char *out;
+
+	if (len > OUT_MAX - c->out_len)
 		return false;
-	memcpy(c->out + c->out_len, text, len);
+	if (len > c->out_room - c->out_len) {
+		out = realloc(c->out, c->out_len + len);
+		if (out == NULL)
+			die("out of memory");
+		c->out = out;
+		c->out_room = c->out_len + len;
+	}
+	if (len > 0)
+		memcpy(c->out + c->out_len, text, len);
 	c->out_len += len;
 	return true;
 }
 
-static size_t
-stats_text(const struct server *s, char *text, size_t size)
-{
-	struct timespec up;
+/* Items ------------------------------------------------------------------- */
 
-	clock_gettime(CLOCK_MONOTONIC, &up);
-	return (size_t)snprintf(text, size,
-	    "STAT pid %d\r\n"
-	    "STAT uptime %lld\r\n"
-	    "STAT time %lld\r\n"
-	    "STAT version " VERSION_TEXT "\r\n"
-	    "STAT max_connections 1024\r\n"
-	    "STAT curr_connections %u\r\n"
-	    "STAT total_connections %llu\r\n"
-	    "STAT threads 4\r\n"
-	    "END\r\n",
-	    (int)getpid(), (long long)up.tv_sec, (long long)time(NULL),
-	    s->open, (unsigned long long)s->accepted);
+static void
+item_free(struct server *s, struct item *it)
+{
+	LIST_REMOVE(it, link);
+	s->curr_items--;
+	free(it->key);
+	free(it->value);
+	free(it);
 }
 
-/* As memcached; its length. */
-static size_t
-right_answer(const struct server *s, enum mcproto_command command, char *text,
-    size_t size)
+/* NULL: there is none, or no more. */
+static struct item *
+item_find(struct server *s, const char *key, size_t len)
 {
-	switch (command) {
-	case MCPROTO_VERSION:
-		return (size_t)snprintf(text, size,
-		    "VERSION " VERSION_TEXT "\r\n");
-	case MCPROTO_MN:
-		return (size_t)snprintf(text, size, "MN\r\n");
-	case MCPROTO_STATS:
-		return stats_text(s, text, size);
-	case MCPROTO_QUIT:
+	struct item *it;
+
+	LIST_FOREACH(it, &s->items, link)
+		if (it->key_len == len && memcmp(it->key, key, len) == 0)
+			break;
+	if (it != NULL && it->expires <= clock_now()) {
+		item_free(s, it);
+		return NULL;
+	}
+	return it;
+}
+
+static char *
+copy(const char *bytes, size_t len)
+{
+	char *p = malloc(len + 1);
+
+	if (p == NULL)
+		die("out of memory");
+	memcpy(p, bytes, len);
+	return p;
+}
+
+static uint64_t
+expires(int64_t exptime)
+{
+	if (exptime < 0)
 		return 0;
-	default:
-		return (size_t)snprintf(text, size, "ERROR\r\n");
+	return exptime == 0 ? UINT64_MAX :
+	    clock_now() + (uint64_t)exptime * 1000 * MS;
+}
+
+static void
+item_store(struct server *s, const struct mcproto_call *call)
+{
+	struct item *it = item_find(s, call->key, call->key_len);
+
+	if (it != NULL)
+		item_free(s, it);
+	it = calloc(1, sizeof *it);
+	if (it == NULL)
+		die("out of memory");
+	it->key = copy(call->key, call->key_len);
+	it->key_len = call->key_len;
+	it->value = copy(call->value, call->value_len);
+	it->value_len = call->value_len;
+	it->expires = expires(call->exptime);
+	LIST_INSERT_HEAD(&s->items, it, link);
+	s->curr_items++;
+	s->total_items++;
+}
+
+static void
+items_forget(struct server *s)
+{
+	struct item *it;
+
+	while ((it = LIST_FIRST(&s->items)) != NULL)
+		item_free(s, it);
+}
+
+/* Answers ----------------------------------------------------------------- */
+
+static void
+answer_bytes(struct fakemc *f, const char *bytes, size_t len)
+{
+	if (len > sizeof f->answer - f->answer_len)
+		return;
+	memcpy(f->answer + f->answer_len, bytes, len);
+	f->answer_len += len;
+}
+
+static void
+answer(struct fakemc *f, const char *format, ...)
+{
+	char text[400];
+	va_list ap;
+	int n;
+
+	va_start(ap, format);
+	n = vsnprintf(text, sizeof text, format, ap);
+	va_end(ap);
+	answer_bytes(f, text, (size_t)n);
+}
+
+static struct stat_value *
+stat_find(const struct server *s, const char *name)
+{
+	struct stat_value *v;
+
+	LIST_FOREACH(v, &s->stats, link)
+		if (strcmp(v->name, name) == 0)
+			return v;
+	return NULL;
+}
+
+static void
+answer_stat(const struct server *s, const char *name, uint64_t value)
+{
+	if (stat_find(s, name) == NULL)
+		answer(s->fakemc, "STAT %s %llu\r\n", name,
+		    (unsigned long long)value);
+}
+
+/* As mcrouter has them: its command line, whatever is in it. */
+static void
+answer_odd(struct server *s)
+{
+	char value[4000];
+
+	memset(value, 'x', sizeof value);
+	answer(s->fakemc, "STAT commandargs -p 5000 --config-str={\t");
+	answer_bytes(s->fakemc, value, sizeof value);
+	answer(s->fakemc, "}\r\nSTAT name \xc3\xa9\x1b[31m\r\n");
+}
+
+/* As memcached's, but for what was set. */
+static void
+answer_stats(struct server *s)
+{
+	struct stat_value *v;
+
+	if (s->mode->flags & ODD)
+		answer_odd(s);
+	if (s->mode->flags & CONFUSES) {
+		answer(s->fakemc, "HEALTH good\r\nEND\r\n");
+		return;
+	}
+	answer_stat(s, "pid", (uint64_t)getpid());
+	answer_stat(s, "uptime", (clock_now() - s->began) / (1000 * MS));
+	answer_stat(s, "time", (uint64_t)time(NULL));
+	if (stat_find(s, "version") == NULL)
+		answer(s->fakemc, "STAT version " VERSION_TEXT "\r\n");
+	answer_stat(s, "max_connections", 1024);
+	answer_stat(s, "curr_connections", s->open);
+	answer_stat(s, "total_connections", s->accepted);
+	answer_stat(s, "rejected_connections", 0);
+	answer_stat(s, "cmd_flush", s->flushes);
+	answer_stat(s, "accepting_conns", 1);
+	answer_stat(s, "listen_disabled_num", 0);
+	answer_stat(s, "threads", 4);
+	answer_stat(s, "curr_items", s->curr_items);
+	answer_stat(s, "total_items", s->total_items);
+	answer_stat(s, "store_no_memory", s->no_memory);
+	answer_stat(s, "evictions", 0);
+	LIST_FOREACH(v, &s->stats, link)
+		answer(s->fakemc, "STAT %s %s\r\n", v->name, v->value);
+	answer(s->fakemc, "END\r\n");
+}
+
+static void
+answer_get(struct server *s, const struct mcproto_call *call)
+{
+	const char *p = call->key, *end = call->key + call->key_len;
+
+	while (p < end) {
+		const size_t blanks = strspn(p, " ");
+		const struct item *it;
+		size_t len;
+
+		/* The line's end stops both: it is in the buffer. */
+		p += blanks;
+		len = strcspn(p, " \r\n");
+		if (len == 0)
+			break;
+		it = item_find(s, p, len);
+		p += len;
+		if (it == NULL)
+			continue;
+		answer(s->fakemc, "VALUE %.*s 0 %zu\r\n", (int)it->key_len,
+		    it->key, it->value_len);
+		answer_bytes(s->fakemc, it->value, it->value_len);
+		if (s->mode->flags & SPOILS && it->value_len > 0)
+			s->fakemc->answer[s->fakemc->answer_len - 1] ^= 1;
+		answer(s->fakemc, "\r\n");
+	}
+	answer(s->fakemc, "END\r\n");
+}
+
+static void
+answer_store(struct server *s, const struct mcproto_call *call, bool add)
+{
+	if (s->mode->flags & FULL) {
+		s->no_memory++;
+		answer(s->fakemc,
+		    "SERVER_ERROR out of memory storing object\r\n");
+	} else if (add && item_find(s, call->key, call->key_len) != NULL) {
+		answer(s->fakemc, "NOT_STORED\r\n");
+	} else {
+		item_store(s, call);
+		answer(s->fakemc, "STORED\r\n");
 	}
 }
 
 static void
-conn_answer(struct conn *c, enum mcproto_command command)
+answer_delete(struct server *s, const struct mcproto_call *call)
 {
-	const struct server *s = c->server;
+	struct item *it = item_find(s, call->key, call->key_len);
+
+	if (it != NULL)
+		item_free(s, it);
+	answer(s->fakemc, it != NULL ? "DELETED\r\n" : "NOT_FOUND\r\n");
+}
+
+static void
+answer_flush(struct server *s)
+{
+	if (s->mode->flags & FORBIDS) {
+		answer(s->fakemc, "CLIENT_ERROR flush_all not allowed\r\n");
+		return;
+	}
+	items_forget(s);
+	s->flushes++;
+	answer(s->fakemc, "OK\r\n");
+}
+
+static void
+right_answer(struct server *s, enum mcproto_command command,
+    const struct mcproto_call *call)
+{
+	switch (command) {
+	case MCPROTO_VERSION:
+		answer(s->fakemc, "VERSION " VERSION_TEXT "\r\n");
+		return;
+	case MCPROTO_MN:
+		answer(s->fakemc, "MN\r\n");
+		return;
+	case MCPROTO_STATS:
+		answer_stats(s);
+		return;
+	case MCPROTO_GET:
+		answer_get(s, call);
+		return;
+	case MCPROTO_SET:
+	case MCPROTO_ADD:
+		answer_store(s, call, command == MCPROTO_ADD);
+		return;
+	case MCPROTO_DELETE:
+		answer_delete(s, call);
+		return;
+	case MCPROTO_FLUSH:
+		answer_flush(s);
+		return;
+	case MCPROTO_QUIT:
+	case MCPROTO_INCOMPLETE:
+		return;
+	case MCPROTO_OTHER:
+		answer(s->fakemc, "ERROR\r\n");
+	}
+}
+
+static void
+conn_answer(struct conn *c, enum mcproto_command command,
+    const struct mcproto_call *call)
+{
+	struct server *s = c->server;
+	struct fakemc *f = s->fakemc;
 	const struct mode *m = s->mode;
 	const bool right = m->says == NULL || m->flags & GREETS;
-	char text[1024];
-	size_t n = right ? right_answer(s, command, text, sizeof text) :
-	    (size_t)snprintf(text, sizeof text, "%s", m->says);
+	size_t n;
 
+	if (m->flags & HALVES && c->owes)
+		return;			/* silence */
+	f->answer_len = 0;
+	if (right)
+		right_answer(s, command, call);
+	else
+		answer(f, "%s", m->says);
+	n = f->answer_len;
 	if (right && command == MCPROTO_QUIT)
 		c->then = FIN;
 	else if (!(m->flags & GREETS))
@@ -330,50 +612,90 @@ conn_answer(struct conn *c, enum mcproto_command command)
 	c->trickle = m->flags & TRICKLES ? s->arg : 0;
 	c->withheld = m->flags & WITHHOLDS;
 	c->owes = n == 0 || m->flags & (HALVES | WITHHOLDS);
-	if (!conn_say(c, text, n) ||
-	    (m->flags & DOUBLES && !conn_say(c, text, n)))
+	if (!conn_say(c, f->answer, n) ||
+	    (m->flags & DOUBLES && !conn_say(c, f->answer, n)))
 		conn_reset(c);
-	else if (n > 0 || c->then != STAY)
-		conn_flush(c);
 }
 
-static void
-conn_requests(struct conn *c)
+/* The whole requests in there; how many bytes they are. */
+static size_t
+conn_requests(struct conn *c, const char *bytes, size_t len)
 {
 	size_t from = 0;
 
 	while (c->fd >= 0 && c->then == STAY) {
 		size_t used;
+		struct mcproto_call call;
 		const enum mcproto_command command = mcproto_request(
-		    c->in + from, c->in_len - from, &used);
+		    bytes + from, len - from, &used, &call);
 
 		if (command == MCPROTO_INCOMPLETE)
 			break;
 		from += used;
 		c->server->requests++;
-		conn_answer(c, command);
+		conn_answer(c, command, &call);
 	}
-	memmove(c->in, c->in + from, c->in_len - from);
-	c->in_len -= from;
-	if (c->in_len == sizeof c->in)
+	if (c->fd >= 0 && (c->out_len > 0 || c->then != STAY))
+		conn_flush(c);
+	return from;
+}
+
+/* Keep what is no whole request yet. */
+static void
+conn_keep(struct conn *c, const char *bytes, size_t len)
+{
+	char *in = NULL;
+
+	if (len > IN_MAX) {
 		conn_reset(c);
+		len = 0;
+	}
+	if (len > 0) {
+		in = malloc(len);
+		if (in == NULL)
+			die("out of memory");
+		memcpy(in, bytes, len);
+	}
+	free(c->in);
+	c->in = in;
+	c->in_len = len;
+}
+
+static void
+conn_take(struct conn *c, const char *bytes, size_t len)
+{
+	size_t used;
+	char *in;
+
+	if (c->in_len == 0) {
+		used = conn_requests(c, bytes, len);
+		conn_keep(c, bytes + used, len - used);
+		return;
+	}
+	in = realloc(c->in, c->in_len + len);
+	if (in == NULL)
+		die("out of memory");
+	c->in = in;
+	memcpy(c->in + c->in_len, bytes, len);
+	c->in_len += len;
+	used = conn_requests(c, c->in, c->in_len);
+	conn_keep(c, c->in + used, c->in_len - used);
 }
 
 static void
 conn_ready(struct source *source)
 {
 	struct conn *c = (struct conn *)source;
+	struct fakemc *f = c->server->fakemc;
 	ssize_t n;
 
 	if (c->fd < 0)
 		return;
-	n = recv(c->fd, c->in + c->in_len, sizeof c->in - c->in_len, 0);
-	if (n > 0) {
-		c->in_len += (size_t)n;
-		conn_requests(c);
-	} else if (n == 0 || errno != EAGAIN) {
+	n = recv(c->fd, f->in, sizeof f->in, 0);
+	if (n > 0)
+		conn_take(c, f->in, (size_t)n);
+	else if (n == 0 || errno != EAGAIN)
 		conn_close(c);
-	}
 	if (c->fd >= 0 && c->blocked)
 		conn_flush(c);
 }
@@ -557,11 +879,30 @@ server_drop_idle(struct server *s)
 	}
 }
 
+/* As after a kill -9 and a start: empty, and with no connections. */
 static void
-server_close(struct server *s)
+server_restart(struct server *s)
 {
 	struct conn *c;
 
+	while ((c = LIST_FIRST(&s->conns)) != NULL)
+		conn_reset(c);
+	items_forget(s);
+	s->began = clock_now();
+	s->accepted = s->total_items = s->flushes = s->no_memory = 0;
+}
+
+static void
+server_close(struct server *s)
+{
+	struct stat_value *v;
+	struct conn *c;
+
+	items_forget(s);
+	while ((v = LIST_FIRST(&s->stats)) != NULL) {
+		LIST_REMOVE(v, link);
+		free(v);
+	}
 	while ((c = LIST_FIRST(&s->conns)) != NULL)
 		conn_close(c);
 	if (s->listener >= 0)
@@ -668,10 +1009,54 @@ drop_idle(struct server *s, unsigned n, const char *arg)
 	return NULL;
 }
 
-/* SERVER MODE [ARG], SERVER drop-idle.  NULL, or what is wrong. */
+static const char *
+restart(struct server *s, unsigned n, const char *arg)
+{
+	if (arg != NULL)
+		return "restart takes no argument";
+	for (unsigned i = 0; i < n; i++)
+		server_restart(&s[i]);
+	return NULL;
+}
+
+static void
+stat_set(struct server *s, const char *name, const char *value)
+{
+	struct stat_value *v = stat_find(s, name);
+
+	if (value == NULL) {
+		if (v != NULL)
+			LIST_REMOVE(v, link);
+		free(v);
+		return;
+	}
+	if (v == NULL) {
+		v = calloc(1, sizeof *v);
+		if (v == NULL)
+			die("out of memory");
+		LIST_INSERT_HEAD(&s->stats, v, link);
+	}
+	snprintf(v->name, sizeof v->name, "%s", name);
+	snprintf(v->value, sizeof v->value, "%s", value);
+}
+
+static const char *
+set_stat(struct server *s, unsigned n, const char *name, const char *value)
+{
+	if (name == NULL)
+		return "stat needs a name";
+	if (strlen(name) > 39 || (value != NULL && strlen(value) > 39))
+		return "stat: too long";
+	for (unsigned i = 0; i < n; i++)
+		stat_set(&s[i], name, value);
+	return NULL;
+}
+
+/* SERVER MODE [ARG], SERVER drop-idle, SERVER stat NAME [VALUE], ...  NULL, or
+ * what is wrong. */
 static const char *
 command_server(struct fakemc *f, const char *which, const char *what,
-    const char *arg)
+    const char *arg, const char *more)
 {
 	struct server *s = f->server;
 	unsigned n = f->servers, i;
@@ -682,6 +1067,12 @@ command_server(struct fakemc *f, const char *which, const char *what,
 		s += i;
 		n = 1;
 	}
+	if (strcmp(what, "stat") == 0)
+		return set_stat(s, n, arg, more);
+	if (more != NULL)
+		return "too many words";
+	if (strcmp(what, "restart") == 0)
+		return restart(s, n, arg);
 	return strcmp(what, "drop-idle") == 0 ? drop_idle(s, n, arg) :
 	    set_mode(s, n, what, arg);
 }
@@ -690,10 +1081,10 @@ static void
 command(struct fakemc *f, char *line)
 {
 	char *save;
-	char *word[4] = { strtok_r(line, " \t\r", &save) };
+	char *word[5] = { strtok_r(line, " \t\r", &save) };
 	const char *wrong;
 
-	for (int i = 1; i < 4 && word[i - 1] != NULL; i++)
+	for (int i = 1; i < 5 && word[i - 1] != NULL; i++)
 		word[i] = strtok_r(NULL, " \t\r", &save);
 	if (word[0] == NULL)
 		return;
@@ -701,9 +1092,9 @@ command(struct fakemc *f, char *line)
 		print_stats(f);
 		return;
 	}
-	wrong = word[1] == NULL || word[3] != NULL ?
+	wrong = word[1] == NULL || word[4] != NULL ?
 	    "not a command: SERVER MODE [ARG], SERVER drop-idle, stats" :
-	    command_server(f, word[0], word[1], word[2]);
+	    command_server(f, word[0], word[1], word[2], word[3]);
 	if (wrong == NULL)
 		say("ok");
 	else
@@ -803,6 +1194,8 @@ loop_bury(struct fakemc *f)
 
 	while ((c = LIST_FIRST(&f->dead)) != NULL) {
 		LIST_REMOVE(c, link);
+		free(c->in);
+		free(c->out);
 		free(c);
 	}
 }
@@ -858,6 +1251,9 @@ usage(FILE *out)
 	    "or all:\n"
 	    "  SERVER MODE [ARG]  from now on\n"
 	    "  SERVER drop-idle   closes connections that wait for nothing\n"
+	    "  SERVER restart     resets connections, forgets all items\n"
+	    "  SERVER stat NAME [VALUE]\n"
+	    "                     what stats says; without VALUE: as ever\n"
 	    "  stats              a line for each server, then \"end\":\n"
 	    "                     INDEX PORT REQUESTS ACCEPTED OPEN\n"
 	    "\n"
@@ -976,6 +1372,9 @@ start_server(struct fakemc *f, unsigned i, const struct options *o)
 	s->fakemc = f;
 	s->mode = &modes[0];
 	LIST_INIT(&s->conns);
+	LIST_INIT(&s->items);
+	LIST_INIT(&s->stats);
+	s->began = clock_now();
 	if (i >= o->count)
 		set_path(s, o->path[i - o->count]);
 	else
@@ -1058,7 +1457,7 @@ int
 main(int argc, char **argv)
 {
 	struct options o = { .address = "127.0.0.1", .mode = "ok" };
-	struct fakemc f = { 0 };
+	static struct fakemc f;
 
 	parse_options(&o, argc, argv);
 	all_descriptors();

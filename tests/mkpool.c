@@ -10,6 +10,7 @@
  *	all VERDICT ADMIN
  *	probes SLOT STRING		"++tx": its history, oldest first
  *	last SLOT REASON SECONDS RTT	of the last failure; since; rtt in us
+ *	degraded SLOT BITS
  *	flags BITS			of the section
  *	publish
  *	beat SECONDS			a heartbeat of so long ago
@@ -133,6 +134,8 @@ obey(struct mkfile *f, const char *path, const char *format, const char *line)
 		set_probes(mkfile_entry(f, a), text);
 	else if (sscanf(line, "last %u %u %u %u", &a, &b, &c, &d) == 4)
 		set_last(mkfile_entry(f, a), b, c, d);
+	else if (sscanf(line, "degraded %u %u", &a, &b) == 2)
+		mkfile_entry(f, a)->degraded = b;
 	else if (sscanf(line, "flags %u", &a) == 1)
 		f->flags = a;
 	else if (sscanf(line, "beat %u", &a) == 1)

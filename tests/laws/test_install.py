@@ -47,6 +47,7 @@ usr/share/doc/mc-checkerd/README.md
 usr/share/doc/mc-checkerd/CHANGELOG.md
 usr/share/doc/mc-checkerd/architecture.md
 usr/share/doc/mc-checkerd/mc-checkerd.ini
+usr/share/doc/mc-checkerd/fast-lan.ini
 """.split()
 
 pytestmark = [pytest.mark.plain, pytest.mark.takes(20),

@@ -61,8 +61,8 @@ def test_the_table_has_no_idle_rows():
 
 
 def test_libev_stays_in_the_engine():
-    assert all(re.fullmatch(r"checkerd/(probe|checker\w*|control|main)\.[ch]",
-                            p) for p in users("ev.h"))
+    engine = r"checkerd/(probe|scan|checker\w*|control|main)\.[ch]"
+    assert all(re.fullmatch(engine, p) for p in users("ev.h"))
 
 
 def test_inih_stays_in_conf():
@@ -86,12 +86,13 @@ def test_daemon_and_library_meet_in_include_and_scheme_only():
 
 
 def test_no_effect_knows_another():
-    """Floor 2: a unit and its own parts, floor 1 and include/ only."""
+    """Floor 2: a unit and its own parts, floor 1 and include/ only; and conn,
+    which those who connect have in common."""
     effect = re.compile(r"checkerd/(log|conf|resolve|probe|publish|notify"
-                        r"|reports)"
+                        r"|reports|scan)"
                         r"(_\w+)?\.[ch]")
-    below = {"verdict", "mcproto", "schedule", "address", "servers", "mcshm",
-             "mcshm_format", "scheme"}
+    below = {"verdict", "recovery", "mcproto", "schedule", "address",
+             "servers", "mcshm", "mcshm_format", "scheme", "conn"}
     wrong = [(p, n) for p in CODE if (m := effect.fullmatch(p))
              for system, n in includes(p)
              if not system and n[:-2].split("_")[0] != m.group(1)
@@ -99,7 +100,8 @@ def test_no_effect_knows_another():
     assert wrong == []
 
 
-PURE = re.compile(r"checkerd/(verdict|mcproto|schedule|address|servers)\.[ch]"
+PURE = re.compile(r"checkerd/(verdict|recovery|faults|mcproto|schedule|address|servers)"
+                  r"\.[ch]"
                   r"|libmcshm/(scheme|hash_|sums|names)\w*\.[ch]")
 WORLD = {"unistd.h", "fcntl.h", "time.h", "pthread.h", "poll.h", "signal.h",
          "sys/mman.h", "sys/stat.h", "sys/time.h", "sys/syscall.h", "netdb.h",
@@ -190,7 +192,8 @@ TEXTS = [p for p in sources(".", ends=(
     # Files that are wrong on purpose are the tests' of conf.
     if not p.startswith((".git/", "build", "tests/conf/"))]
 TEXTS += [p for p in ("tests/check", "tests/deps", "tests/layers", ".ci/run",
-                      "tests/demo/run", "tests/bench/run", "tests/bench/storm")
+                      "tests/demo/run", "tests/bench/run", "tests/bench/storm",
+                      "tests/bench/checker")
           if (ROOT / p).exists() and p not in TEXTS]
 
 

@@ -348,9 +348,10 @@ do_status(struct session *s, const char *argument)
 	printf("{\"roster\":\"%016" PRIx64 "\",\"generation\":%" PRIu64
 	    ",\"heartbeat_age\":%.3f,\"servers\":%" PRIu32 ",\"usable\":%"
 	    PRIu32 ",\"alive\":%u,\"hung\":%u,\"stale\":%u,\"superseded\":%u,"
-	    "\"follow_error\":%" PRId32 ",\"pid\":%" PRId64 "}\n", t.roster,
+	    "\"fail_open\":%u,\"follow_error\":%" PRId32 ",\"pid\":%" PRId64 "}\n", t.roster,
 	    t.generation, (double)t.heartbeat_age / 1e9, t.servers, t.usable,
-	    t.alive, t.hung, t.stale, t.superseded, t.follow_error, t.pid);
+	    t.alive, t.hung, t.stale, t.superseded, t.fail_open,
+	    t.follow_error, t.pid);
 }
 
 static void

@@ -76,3 +76,27 @@ def test_a_server_without_a_route_is_no_dead_server(house):
         assert shown["failures"] == 0
     assert house.client(checker.path()).picks(100).all_home()
     assert len(checker.logged("own fault")) == 1
+
+
+@pytest.mark.takes(4)
+def test_a_blip_leaves_no_dead_connection_behind(house):
+    """A RST that is lost is not sent again; the server would keep its end, and
+    the port would be met again."""
+    wire = house.wire()
+    cache = house.memcached(ip=wire.far_address, netns=wire.far)
+    checker = house.checker({"web": [cache.line]}, netns=wire.near)
+    checker.wait_verdicts("UP")
+
+    def connections():
+        seen = house.run(*wire.far.enter, "ss", "-Htn", "state", "established",
+                         "sport", "=", f":{cache.port}")
+        return seen.stdout.count("\n")
+
+    wait_until(lambda: connections() == 1, "the kept connection alone")
+    failures = checker.servers()[cache.name]["failures"]
+    wire.cut("drop")
+    wait_until(lambda: checker.servers()[cache.name]["failures"] > failures,
+               "the kept connection was given up", 10)
+    wire.mend("drop")
+    checker.wait_verdicts("UP")
+    wait_until(lambda: connections() == 1, "the kept connection alone", 30)

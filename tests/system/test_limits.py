@@ -87,7 +87,8 @@ def test_answers_that_came_in_while_we_dozed(house):
     """Before a timeout is judged, what is there is read."""
     fake = house.fake(8)
     fake.set("all", "slow 300")         # many of them have one under way
-    checker = house.checker({"web": fake.lines()}, defaults=PATIENT)
+    checker = house.checker({"web": fake.lines()}, defaults=PATIENT,
+                            checker={"tilt_after": "1m"})
     checker.wait_verdicts("UP")
     for _ in range(3):
         doze(checker)
@@ -99,12 +100,34 @@ def test_connections_that_ended_while_we_dozed(house):
     """The next probe is due when their end is seen: it goes on with another
     connection, and proves nothing by the old one."""
     fake = house.fake(8)
-    checker = house.checker({"web": fake.lines()}, defaults=PATIENT)
+    checker = house.checker({"web": fake.lines()}, defaults=PATIENT,
+                            checker={"tilt_after": "1m"})
     checker.wait_verdicts("UP")
     for _ in range(2):
         doze(checker, lambda: fake.set("all", "drop-idle"))
         nobody_is_blamed(checker)
     assert min(row[1] for row in fake.stats()) >= 3
+
+
+@pytest.mark.takes(3)
+def test_no_port_is_left_for_connections(house):
+    """The kept connection has the only one; each probe wants another."""
+    ns = house.netns()
+    fake = house.fake(3, netns=ns)
+    house.run(*ns.enter, "sh", "-c", "echo 40000 40000 "
+              ">/proc/sys/net/ipv4/ip_local_port_range")
+    checker = house.checker({"web": fake.lines()}, netns=ns, defaults={
+        "fresh_every": 1, "stats_interval": 0, "thread_scan_interval": 0})
+    checker.wait_verdicts("UP")
+    checker.wait_logged("own fault.*Cannot assign requested address")
+    wait_until(lambda: min(s["local_errors"] for s in
+                           checker.servers().values()) > 5, "own faults")
+    for shown in checker.servers().values():
+        assert (shown["verdict"], shown["failures"]) == ("UP", 0)
+        assert shown["result"] == "local"
+    assert len(checker.logged("own fault")) == 1
+    fake.set(0, "refuse")               # is still seen, if it is
+    checker.wait_verdicts({"fake0": "DOWN"})
 
 
 @pytest.mark.takes(5)
@@ -125,8 +148,13 @@ def test_own_faults_do_not_say_why_a_server_is_down(house):
     assert {n: (s["verdict"], s["reason"]) for n, s in shown.items()} == {
         "fake0": ("DOWN", "refused"), "fake1": ("HELD", "timeout"),
         "fake2": ("UP", "local")}
-    # While we can not look, it is not silent.
-    assert shown["fake1"]["silent_since_ms"] is None
+    # While we can not look, it is not silent for any longer.
+    began, was = time.monotonic(), checker.servers()["fake1"]
+    wait_until(lambda: checker.servers()["fake1"]["local_errors"] >
+               was["local_errors"] + 20, "20 own faults")
+    silent = checker.servers()["fake1"]["silent_since_ms"] - \
+        was["silent_since_ms"]
+    assert silent < (time.monotonic() - began) * 1000 - 500
     house.run("prlimit", "--pid", checker.pid, "--nofile=1024:1024")
-    wait_until(lambda: checker.servers()["fake1"]["silent_since_ms"],
-               "silent anew")
+    wait_until(lambda: checker.servers()["fake1"]["result"] == "timeout",
+               "silent again")

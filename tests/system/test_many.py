@@ -1,15 +1,20 @@
-"""Three hundred servers."""
+"""Three hundred servers; and thousands."""
+import os
 import re
+import resource
 import time
 
 import pytest
 
-from .harness import wait_until
+from .harness import SAN, wait_until
 
 N = 300
+# A request is a probe, and goes on the connection that there is.
+COUNTED = {"stats_interval": "0", "thread_scan_interval": "0",
+           "fresh_every": "0"}
 CALM = {"interval": "500ms", "fast_interval": "100ms", "timeout": "400ms",
         "connect_timeout": "500ms", "down_interval": "500ms",
-        "hold_after": "600ms", "rehash_after": "1500ms"}
+        "hold_after": "600ms", "rehash_after": "1500ms"} | COUNTED
 
 
 def begin(house):
@@ -111,3 +116,71 @@ def test_a_mass_change_is_a_few_lines(house):
     assert checker.logged(r"warning pool=web \d+ more servers DOWN, first: "
                           "server=fake.* state=DOWN was=UP reason=refused")
     assert checker.logged("no server is usable")
+
+
+THOUSANDS = 4000
+# A second each, and long enough for a machine that is busy with other tests.
+SECOND = {"interval": "1s", "fast_interval": "250ms", "timeout": "700ms",
+          "connect_timeout": "700ms", "down_interval": "1s",
+          "hold_after": "700ms", "rehash_after": "1500ms"} | COUNTED
+
+
+def affordable():
+    """As many servers as one process may have connections and sockets."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if most == resource.RLIM_INFINITY:
+        return THOUSANDS
+    return min(THOUSANDS, (most - 200) // 3)
+
+
+def memory_kib(process):
+    with open(f"/proc/{process.pid}/status") as f:
+        return int(re.search(r"VmRSS:\s*(\d+)", f.read())[1])
+
+
+def window(fake, seconds):
+    """(time passed, [probes of each server])"""
+    began, before = time.monotonic(), fake.requests()
+    time.sleep(seconds)         # what is measured, no waiting
+    after = fake.requests()
+    return (time.monotonic() - began,
+            [n - m for n, m in zip(after, before)])
+
+
+def differences(checker, want):
+    return {name: verdict for name, verdict in checker.verdicts().items()
+            if verdict != want[name]}
+
+
+@pytest.mark.takes(14)
+def test_thousands_and_one_in_forty_is_bad(house):
+    """Who hangs delays nobody else's probe, and nothing grows."""
+    n, pid = affordable(), os.getpid()
+    # An address of its own has all ports of its own.
+    ip = f"127.77.{pid >> 8 & 255}.{pid & 255}"
+    fake = house.fake(n, ip=ip)
+    modes = ["hang", "refuse", "reset", "hang"]
+    bad = {i: modes[i // 40 % 4] for i in range(0, n, 40)}
+    for i, mode in bad.items():
+        fake.set(i, mode)
+    checker = house.checker({"web": [
+        f"fake{i} {ip}:{port}" for i, port in enumerate(fake.ports)]},
+        defaults=SECOND)
+    want = {f"fake{i}": "DOWN" if i in bad else "UP" for i in range(n)}
+    wait_until(lambda: not differences(checker, want), "verdicts", 20)
+    files, memory = checker.process.descriptors(), memory_kib(checker.process)
+    for _ in range(3):
+        passed, probes = window(fake, 4)
+        due = [p for i, p in enumerate(probes) if i not in bad]
+        if min(due) >= passed * 0.7 - 1:
+            break               # else the machine stalled: no measurement
+    assert min(due) >= passed * 0.7 - 1
+    assert max(due) <= passed * 1.3 + 2
+    assert abs(sum(due) / len(due) - passed) <= passed * 0.15 + 1
+    assert differences(checker, want) == {}
+    good = "|".join(f"fake{i}" for i in range(n) if i not in bad)
+    assert not checker.logged(f"server=({good}) .*state=(DOWN|HELD)")
+    # One connection each, and what those that are bad need now and then.
+    assert checker.process.descriptors() <= n + 100
+    assert checker.process.descriptors() - files < 2 * len(bad) + 20
+    assert SAN or memory_kib(checker.process) - memory < 1024

@@ -616,3 +616,17 @@ def test_other_terms_are_told(house):
     line = checker.wait_logged("pool web: 3 -> 3 servers scheme=")[-1]
     assert "scheme=libmemcached-virtual-bucket->maglev" in line
     assert "buckets=changed" in line and " warning " in line
+
+
+@pytest.mark.takes(2)
+def test_what_the_operator_says_is_obeyed_at_once(house):
+    """Not with the next heartbeat, which is far."""
+    fake, checker, client, base = begin(
+        house, checker={"heartbeat": "1m", "stale_after": "1h"})
+    checker.pools["web"] = [fake.line(i, "state=maint" if i == 1 else "")
+                            for i in range(4)]
+    checker.reload()
+    wait_until(lambda: "fake1" not in client.picks().answer, "taken out")
+    checker.pools["web"] = fake.lines(range(4))
+    checker.reload()
+    wait_until(lambda: client.picks().all_home(), "back again")

@@ -16,7 +16,9 @@ MAGIC = 0x4d435250
 # No probe by itself after the first, no news before they are due: what happens
 # all the same, a report has done.
 SELDOM = {"interval": "1h", "down_interval": "1h", "timeout": "500ms",
-          "fast_interval": "100ms"}
+          "fast_interval": "100ms",
+          # A request is a probe.
+          "stats_interval": "0", "thread_scan_interval": "0"}
 QUIET = {"heartbeat": "20s", "stale_after": "1m"}
 
 

@@ -73,6 +73,30 @@ def test_reloading_as_systemd_wants_it(house):
     assert any(m.get("READY") == "1" for m in told[at + 1:])
 
 
+def test_a_supervisor_that_is_slow_to_listen_misses_nothing(house):
+    """It waits for these words; a queue that is full will have room again."""
+    fake = house.fake(1)
+    checker = house.checker({"web": fake.lines()})
+    fake.set(0, "hang")
+    checker.notifications.settle()
+    heard = len(checker.notifications.messages)
+    # One datagram may still be taken by who listened already.
+    checker.notifications.stop_listening()
+    time.sleep(0.3)
+    checker.notifications.stop_listening()
+    checker.configure()
+    checker.hang_up()
+    checker.wait_logged("reloaded: ")
+    checker.wait_verdicts("HELD")
+    checker.notifications.listen_again()
+    wait_until(lambda: checker.notifications.having("READY")[1:], "READY=1")
+    told = [m for _, m in checker.notifications.messages[heard:]
+            if "FULL" not in m]
+    assert "RELOADING" in told[0]
+    assert told[1]["READY"] == "1"
+    wait_until(lambda: "1 HELD" in checker.told("STATUS")[-1], "the status")
+
+
 @pytest.mark.takes(5)
 def test_the_watchdog_is_fed_by_a_loop_that_is_in_time(house):
     """Also while nothing is probed; not by a loop that hangs."""

@@ -329,6 +329,15 @@ mkfile_set_all(struct mkfile *f, uint32_t verdict, uint32_t admin)
 
 /* Sums -------------------------------------------------------------------- */
 
+/* Silent, where the checker fails open: as the checker does it. */
+static bool
+is_open(const struct mkfile *f, const struct mcshm_entry *e)
+{
+	return (f->flags & MCSHM_SECTION_FAIL_OPEN) &&
+	    (e->verdict == MCSHM_HELD ||
+	    (e->verdict == MCSHM_DOWN && !(e->proof & 1)));
+}
+
 static void
 finish_section(struct mkfile *f, uint64_t generation)
 {
@@ -345,8 +354,7 @@ finish_section(struct mkfile *f, uint64_t generation)
 		const bool is_ready = e->admin == MCSHM_READY;
 		const uint64_t bit = UINT64_C(1) << i % 64;
 
-		if (is_ready && (e->verdict <= MCSHM_UP ||
-			    (f->flags & MCSHM_SECTION_FAIL_OPEN))) {
+		if (is_ready && (e->verdict <= MCSHM_UP || is_open(f, e))) {
 			usable[i / 64] |= bit;
 			s->usable++;
 		} else if (is_ready && e->verdict == MCSHM_HELD) {

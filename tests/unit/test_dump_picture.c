@@ -338,6 +338,92 @@ test_hung_checker(void **state)
 "+ ok  t timeout  x refused  e other  more: --server NAME  --key KEY  --all  --clients         exit 2\n");
 }
 
+/* Most are silent: picks use them, but not the one that is dead. */
+static void
+test_fail_open(void **state)
+{
+	struct scene *s = *state;
+	struct mcshm_entry *e;
+
+	scene_make(s, NULL, 6);
+	for (uint32_t i = 0; i < 3; i++)
+		set_trouble(s, i, MCSHM_DOWN, MCSHM_R_TIMEOUT, 20,
+		    "+++++tttttt");
+	set_trouble(s, 3, MCSHM_HELD, MCSHM_R_TIMEOUT, 2, "+++tt");
+	set_trouble(s, 4, MCSHM_DOWN, MCSHM_R_REFUSED, 43, "+++xxxx");
+	e = mkfile_entry(&s->made, 2);
+	set_trouble(s, 2, MCSHM_DOWN, MCSHM_R_TIMEOUT, 20, "+++++tttttt++");
+	e->flaps = 4;
+	e->flapped = BOOT - 20 * NS_S;
+	e->hold_until = BOOT + 40 * NS_S;
+	s->made.flags = MCSHM_SECTION_FAIL_OPEN | MCSHM_SECTION_SWEPT;
+	*(uint64_t *)(void *)(s->made.p + s->made.h->section_off[0] +
+	    s->made.h->spare_off) = 3;
+	scene_read(s);
+	scene_picture(s, 2);
+	assert_width(s->text);
+	assert_text(s->text,
+"web  5 of 6 usable: 4 DOWN, 1 HELD; 16.7 % of keys rehashed                    app17  03:06:41 +0100\n"
+"!!   checker alive (pid 812, v0.3.1), heartbeat 0.1 s; own faults 0;\n"
+"     FAIL-OPEN: silent servers are used; many are silent: rehash_after x 4;\n"
+"     ini /etc/mc-checkerd/mc-checkerd.ini read 2d ago\n"
+"     libmemcached-modula hash=one_at_a_time dead=rehash; roster 7f3a, generation 1842, section 0\n"
+"\n"
+"   SERVER          STATE  SINCE             PROBES old..new         RTT   HOME    NOW\n"
+"!! 10.9.0.1:11211  DOWN   03:06:21     20s  +++++tttttt               -  16.7%  20.1%\n"
+"      connects, no answer: hung or stopped; holds OLD values if it goes on without a restart; used\n"
+"      all the same: too many are silent\n"
+"!! 10.9.0.2:11211  DOWN   03:06:21     20s  +++++tttttt               -  16.7%  20.0%\n"
+"      connects, no answer: hung or stopped; holds OLD values if it goes on without a restart; used\n"
+"      all the same: too many are silent\n"
+"!! 10.9.0.3:11211  DOWN   03:06:21     20s  +++++tttttt++             -  16.7%  20.0%\n"
+"      connects, no answer: hung or stopped; holds OLD values if it goes on without a restart; used\n"
+"      all the same: too many are silent; answers again (2 in a row): went down 4 times, stays DOWN\n"
+"      for another 40.0 s\n"
+"!! 10.9.0.5:11211  DOWN   03:05:58     43s  +++xxxx                   -  16.7%      0\n"
+"      connection refused: not running; will come back empty\n"
+"!! 10.9.0.4:11211  HELD   03:06:39      2s  +++tt                     -  16.7%  20.0%\n"
+"      connects, no answer: hung or stopped; holds OLD values if it goes on without a restart;\n"
+"      silent for 2.0 s; used all the same: too many are silent\n"
+"   1 more UP; rtt 95us; last change 11d ago (10.9.0.6:11211)             16.7%  20.0%\n"
+"+ ok  t timeout  x refused  e other  more: --server NAME  --key KEY  --all  --clients         exit 2\n");
+}
+
+/* Ways back from DOWN: one waits, one can not be flushed, one was not away, and
+ * one, long flushed, is well. */
+static void
+test_returns(void **state)
+{
+	static const uint64_t returned[] = { MCSHM_RETURNED_SAME,
+		MCSHM_RETURNED_SAME | MCSHM_RETURNED_REFUSED,
+		MCSHM_RETURNED_SAME | MCSHM_RETURNED_OUR_FAULT,
+		MCSHM_RETURNED_SAME | MCSHM_RETURNED_FLUSHED };
+	struct scene *s = *state;
+
+	scene_make(s, NULL, 4);
+	for (uint32_t i = 0; i < 4; i++) {
+		struct mcshm_entry *e = mkfile_entry(&s->made, i);
+
+		e->returned = returned[i];
+		e->since = BOOT - 20 * NS_S;
+		e->outage_since = BOOT - 52 * NS_S;
+		if (i < 2)
+			set_trouble(s, i, MCSHM_RECOVERING, MCSHM_R_TIMEOUT,
+			    20, "+++ttt+++");
+	}
+	mkfile_entry(&s->made, 2)->degraded = MCSHM_DEGRADED_STALE_RISK;
+	scene_read(s);
+	scene_picture(s, 1);
+	assert_width(s->text);
+	assert_non_null(strstr(s->text,
+"!! 10.9.0.1:11211  RECOVERING  03:06:21     20s  +++ttt+++                 -  25.0%      0\n"
+"      answers again, not trusted yet; has what it had: to be flushed after another 12.0 s\n"));
+	assert_non_null(strstr(s->text,
+"      answers again, not trusted yet; can not be flushed, waits for a restart\n"));
+	assert_non_null(strstr(s->text,
+"      DEGRADED: came back with what it had: old values may be among it\n"));
+}
+
 static void
 test_all_down(void **state)
 {
@@ -577,6 +663,37 @@ test_detail(void **state)
 "  went DOWN     2026-11-22 03:02:11 +0100 (4m30s ago)\n"
 "  came back     never\n"
 "  memcached     1.6.18\n");
+}
+
+static void
+test_detail_of_a_return(void **state)
+{
+	struct scene *s = *state;
+	struct mcshm_entry *e;
+	size_t size;
+	FILE *out;
+
+	make_night(s);
+	e = mkfile_entry(&s->made, 6);
+	e->down_since = BOOT - 260 * NS_S;
+	e->outage_since = BOOT - 270 * NS_S;
+	e->back_since = BOOT - 40 * NS_S;
+	e->flushed = BOOT - 41 * NS_S;
+	e->returned = MCSHM_RETURNED_SAME | MCSHM_RETURNED_FLUSHED |
+	    UINT64_C(1) << 40;
+	scene_read(s);
+	out = open_memstream(&s->text, &size);
+	dump_detail(out, &s->pool, &s->pool.server[6]);
+	fclose(out);
+	assert_width(s->text);
+	assert_non_null(strstr(s->text,
+"  outage since  2026-11-22 03:02:11 +0100 (4m30s ago)\n"
+"  went DOWN     2026-11-22 03:02:21 +0100 (4m20s ago)\n"
+"  came back     2026-11-22 03:06:01 +0100 (40.0 s ago)\n"
+"  returned      same: what it had, it still has\n"
+"                flushed: by the daemon, or by somebody since\n"
+"                40\n"
+"  flushed by us 2026-11-22 03:06:00 +0100 (41.0 s ago)\n"));
 }
 
 /* JSON -------------------------------------------------------------------- */
@@ -966,6 +1083,8 @@ main(void)
 		SCENE(test_all),
 		SCENE(test_dead_checker),
 		SCENE(test_hung_checker),
+		SCENE(test_fail_open),
+		SCENE(test_returns),
 		SCENE(test_all_down),
 		SCENE(test_long_names),
 		SCENE(test_long_names_all),
@@ -973,6 +1092,7 @@ main(void)
 		SCENE(test_hostile_texts),
 		SCENE(test_colour),
 		SCENE(test_detail),
+		SCENE(test_detail_of_a_return),
 		SCENE(test_takes_no_reports),
 		SCENE(test_json),
 		SCENE(test_settings),

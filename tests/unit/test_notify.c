@@ -190,11 +190,14 @@ test_never_blocks(void **state)
 	snprintf(name, sizeof name, "@test_notify-nb-%ld", (long)getpid());
 	fd = listen_at(name);
 	assert_int_equal(notify_open(&n), 0);
-	for (int i = 0; i < 100000; i++)
-		notify_send(&n, "STATUS=%d", i);
-	assert_heard(fd, "STATUS=0");
+	assert_true(notify_send(&n, "STATUS=first"));
+	for (int i = 0; notify_send(&n, "STATUS=%d", i); i++)
+		assert_true(i < 100000);
+	assert_false(notify_send(&n, "STATUS=later"));
+	assert_heard(fd, "STATUS=first");
+	assert_true(notify_send(&n, "STATUS=again"));
 	close(fd);
-	notify_send(&n, "STATUS=to nobody");
+	assert_true(notify_send(&n, "STATUS=to nobody"));
 	notify_close(&n);
 }
 

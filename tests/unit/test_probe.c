@@ -9,7 +9,9 @@
  *	g  speaks HTTP			h  half a reply, then closes
  *	d  a byte each 20 ms		m  too many connections
  *	u  wants a login		x  answers with an error
- *	2  answers twice
+ *	2  answers twice		M  as a memcached with one item
+ *	X  answers with an error, and closes
+ *	a  answers with a text of the test's	A  and closes
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -34,6 +36,7 @@
 #define MS UINT64_C(1000000)
 #define LONG (5000 * MS)		/* a timeout that shall not matter */
 #define COUNT(a) (sizeof (a) / sizeof (a)[0])
+#define BYTES(s) s, sizeof s - 1
 
 /* Scripted servers --------------------------------------------------------- */
 
@@ -42,6 +45,8 @@ struct peer {				/* one connection of a server */
 	ev_timer drip;
 	char kind;
 	const char *rest;		/* still to drip */
+	size_t in_len;			/* M: no whole request yet */
+	char in[80000];
 };
 
 struct fake {
@@ -50,6 +55,13 @@ struct fake {
 	const char *script;
 	unsigned accepted, requests;
 	bool reset_seen;		/* the last peer ended by RST */
+	unsigned resets;
+	char asked[4096];		/* the last request, or how it began */
+	size_t asked_len;
+	size_t value_len;		/* M: its item */
+	char value[70000];
+	const char *answer;		/* a, A */
+	struct sockaddr_storage from;	/* of the last connection */
 	struct peer peer[16];
 	struct sockaddr_storage ss;
 	socklen_t len;
@@ -111,7 +123,16 @@ peer_answer(struct peer *p)
 		peer_say(p, "CLIENT_ERROR unauthenticated\r\n");
 		return;
 	case 'x':
+	case 'X':
 		peer_say(p, "SERVER_ERROR out of memory\r\n");
+		if (p->kind == 'X')
+			peer_end(p, false);
+		return;
+	case 'a':
+	case 'A':
+		peer_say(p, f->answer);
+		if (p->kind == 'A')
+			peer_end(p, false);
 		return;
 	case 'g':
 		peer_say(p, "HTTP/1.1 400 Bad Request\r\n\r\n");
@@ -133,23 +154,90 @@ peer_answer(struct peer *p)
 }
 
 static void
+peer_serve(struct peer *p, enum mcproto_command command,
+    const struct mcproto_call *call)
+{
+	struct fake *f = p->io.data;
+	char head[64];
+
+	switch (command) {
+	case MCPROTO_VERSION:
+		peer_say(p, "VERSION 1.6.18\r\n");
+		return;
+	case MCPROTO_MN:
+		peer_say(p, "MN\r\n");
+		return;
+	case MCPROTO_STATS:
+		peer_say(p, "STAT pid 7\r\nSTAT threads 4\r\nEND\r\n");
+		return;
+	case MCPROTO_SET:
+		assert_true(call->value_len < sizeof f->value);
+		memcpy(f->value, call->value, call->value_len);
+		f->value[f->value_len = call->value_len] = '\0';
+		peer_say(p, "STORED\r\n");
+		return;
+	case MCPROTO_GET:
+		snprintf(head, sizeof head, "VALUE %.*s 0 %zu\r\n",
+		    (int)call->key_len, call->key, f->value_len);
+		peer_say(p, head);
+		peer_say(p, f->value);
+		peer_say(p, "\r\nEND\r\n");
+		return;
+	case MCPROTO_DELETE:
+		peer_say(p, "DELETED\r\n");
+		return;
+	default:
+		fail_msg("asked for %d", command);
+	}
+}
+
+/* All whole requests. */
+static void
+peer_requests(struct peer *p)
+{
+	struct mcproto_call call;
+	size_t at = 0, used;
+
+	for (;;) {
+		const enum mcproto_command command = mcproto_request(p->in + at,
+		    p->in_len - at, &used, &call);
+
+		if (command == MCPROTO_INCOMPLETE)
+			break;
+		peer_serve(p, command, &call);
+		at += used;
+	}
+	memmove(p->in, p->in + at, p->in_len -= at);
+}
+
+static void
 on_peer(struct ev_loop *loop, ev_io *w, int events)
 {
 	struct peer *p = (struct peer *)w;
 	struct fake *f = w->data;
-	char bytes[64];
-	const ssize_t n = recv(w->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+	char *bytes = p->in + p->in_len;
+	const ssize_t n = recv(w->fd, bytes, sizeof p->in - p->in_len,
+	    MSG_DONTWAIT);
 
 	(void)loop;
 	(void)events;
 	if (n <= 0) {
 		f->reset_seen = n < 0 && errno == ECONNRESET;
+		f->resets += f->reset_seen;
 		peer_end(p, false);
 		return;
 	}
-	assert_int_equal(n, 9);
-	assert_memory_equal(bytes, "version\r\n", 9);
 	f->requests++;
+	f->asked_len = (size_t)n < sizeof f->asked ? (size_t)n :
+	    sizeof f->asked;
+	memcpy(f->asked, bytes, f->asked_len);
+	if (p->kind == 'M') {
+		p->in_len += (size_t)n;
+		peer_requests(p);
+		return;
+	}
+	assert_int_equal(n % 9, 0);
+	assert_memory_equal(bytes + n - 9, "version\r\n", 9);
 	peer_answer(p);
 }
 
@@ -159,13 +247,15 @@ on_accept(struct ev_loop *loop, ev_io *w, int events)
 	struct fake *f = w->data;
 	const size_t last = strlen(f->script) - 1;
 	struct peer *p = &f->peer[f->accepted];
+	socklen_t len = sizeof f->from;
 	int fd;
 
 	(void)events;
 	assert_true(f->accepted < COUNT(f->peer));
 	p->kind = f->script[f->accepted < last ? f->accepted : last];
 	f->accepted++;
-	fd = accept(w->fd, NULL, NULL);
+	p->in_len = 0;
+	fd = accept(w->fd, (struct sockaddr *)&f->from, &len);
 	assert_true(fd >= 0);
 	ev_io_init(&p->io, on_peer, fd, EV_READ);
 	ev_init(&p->drip, on_drip);
@@ -223,15 +313,23 @@ fake_close(struct fake *f)
 		unlink(((struct sockaddr_un *)&f->ss)->sun_path);
 }
 
+static const struct mcproto_terms terms = { .canary_key = "canary",
+	.canary_size = 65536, .host = "h" };
+static const struct mcproto_terms login = { .user = "u", .password = "p",
+	.canary_key = "canary", .canary_size = 10, .host = "h" };
+
 /* A probe and what it said ------------------------------------------------- */
 
 struct test {
 	struct probe probe;		/* first: done() casts */
+	struct probes *probes;
 	struct ev_loop *loop;
 	struct fake fake;
 	unsigned done, lost;
 	unsigned again;			/* probes to start from within done() */
 	struct probe_result result;
+	struct mcproto_told told;
+	struct probe_task task;		/* what it is to ask, and how */
 	uint64_t connect_timeout, timeout;
 	bool starting;
 };
@@ -240,13 +338,13 @@ static void
 start(struct test *t)
 {
 	const unsigned done = t->done;
-	struct probe_task task = { .len = t->fake.len,
-		.connect_timeout = t->connect_timeout,
-		.timeout = t->timeout };
 
+	t->task.to = t->fake.ss;
+	t->task.len = t->fake.len;
+	t->task.connect_timeout = t->connect_timeout;
+	t->task.timeout = t->timeout;
 	t->starting = true;
-	task.to = t->fake.ss;
-	probe_start(&t->probe, &task);
+	probe_start(&t->probe, &t->task);
 	t->starting = false;
 	assert_int_equal(t->done, done);
 	assert_true(probe_busy(&t->probe));
@@ -260,6 +358,7 @@ on_done(struct probe *p, const struct probe_result *r)
 	assert_false(t->starting);
 	assert_false(probe_busy(p));
 	t->result = *r;
+	t->told = *r->told;
 	t->done++;
 	if (t->again > 0) {
 		t->again--;
@@ -284,11 +383,16 @@ setup_with(void **state, int family)
 
 	t->loop = ev_loop_new(EVFLAG_NOENV);
 	t->connect_timeout = t->timeout = LONG;
+	t->task.asks = MCPROTO_ASK_VERSION;
+	t->task.terms = &terms;
 	t->fake.loop = t->loop;
 	t->fake.script = "v";
 	fake_listen(&t->fake, family, 16);
 	ev_io_start(t->loop, &t->fake.io);
-	probe_init(&t->probe, t->loop, on_done, on_lost);
+	t->probes = probes_open(t->loop);
+	assert_non_null(t->probes);
+	assert_int_equal(probe_init(&t->probe, t->probes, on_done, on_lost),
+	    0);
 	*state = t;
 	return 0;
 }
@@ -310,7 +414,8 @@ teardown(void **state)
 {
 	struct test *t = *state;
 
-	probe_drop(&t->probe);
+	probe_close(&t->probe);
+	probes_close(t->probes);
 	fake_close(&t->fake);
 	ev_loop_destroy(t->loop);
 	free(t);
@@ -364,7 +469,7 @@ kept(struct test *t)
 {
 	probe(t);
 	assert_result(t, MCSHM_R_OK, true);
-	assert_string_equal(t->result.version, "1.6.18");
+	assert_string_equal(t->told.version, "1.6.18");
 	for (int i = 0; i < 3; i++) {
 		probe(t);
 		assert_result(t, MCSHM_R_OK, false);
@@ -461,7 +566,7 @@ test_timeout(void **state)
 	probe(t);
 	assert_result(t, MCSHM_R_TIMEOUT, true);
 	assert_true(now() - began >= 0.099);
-	assert_int_equal(t->probe.fd, -1);
+	assert_false(probe_has_connection(&t->probe));
 	t->timeout = LONG;
 	probe(t);
 	assert_result(t, MCSHM_R_OK, true);
@@ -596,9 +701,9 @@ test_lost(void **state)
 	probe(t);
 	peer_say(&t->fake.peer[2], "VERSION 9\r\n");
 	run_until(t, &t->lost, 3);
-	assert_int_equal(t->probe.fd, -1);
+	assert_false(probe_has_connection(&t->probe));
 	probe(t);
-	assert_string_equal(t->result.version, "1.6.18");
+	assert_string_equal(t->told.version, "1.6.18");
 	assert_int_equal(t->done, 4);
 }
 
@@ -748,7 +853,7 @@ test_late_loop(void **state)
 		nanosleep(&late, NULL);
 		run_until(t, &t->done, t->done + 1);
 		assert_result(t, MCSHM_R_OK, false);
-		assert_string_equal(t->result.version, "2");
+		assert_string_equal(t->told.version, "2");
 	}
 }
 
@@ -778,7 +883,7 @@ test_late_end(void **state)
 	start(t);
 	peer_end(&t->fake.peer[0], true);
 	nanosleep(&late, NULL);
-	t->probe.timeout = 5.;		/* the new connection's own */
+	t->probe.task.timeout = 5.;		/* the new connection's own */
 	run_until(t, &t->done, 2);
 	assert_result(t, MCSHM_R_OK, true);
 }
@@ -866,6 +971,440 @@ test_again_from_done(void **state)
 	assert_result(t, MCSHM_R_CLOSED, true);
 }
 
+/* Other kinds -------------------------------------------------------------- */
+
+/* One request, however large, and one reply. */
+static void
+test_asks(void **state)
+{
+	const uint32_t asks = MCPROTO_ASK_VERSION | MCPROTO_ASK_MN |
+	    MCPROTO_ASK_CANARY | MCPROTO_ASK_STATS;
+	struct test *t = *state;
+
+	t->fake.script = "M";
+	t->task.asks = asks;
+	for (int i = 0; i < 3; i++) {
+		probe(t);
+		assert_result(t, MCSHM_R_OK, i == 0);
+		assert_int_equal(t->told.answered, asks);
+		assert_int_equal(t->told.stats.pid, 7);
+		assert_int_equal(t->fake.value_len, 65536);
+	}
+	assert_int_equal(t->fake.accepted, 1);
+	/* A send buffer that takes it a piece at a time. */
+	for (int i = 0; i < 2; i++)
+		setsockopt(t->probe.conn[i].conn.fd, SOL_SOCKET, SO_SNDBUF,
+		    &(int){ 4096 }, sizeof(int));
+	t->fake.requests = 0;
+	probe(t);
+	assert_result(t, MCSHM_R_OK, false);
+	assert_true(t->fake.requests > 1);
+	t->task.asks = MCPROTO_ASK_VERSION;
+	probe(t);
+	assert_result(t, MCSHM_R_OK, false);
+	assert_int_equal(t->fake.accepted, 1);
+}
+
+/* The text that was written before is what is sent. */
+static void
+test_plain(void **state)
+{
+	const struct probe_request plain = { MCPROTO_ASK_VERSION, 18,
+		"version\r\nversion\r\n" };
+	struct test *t = *state;
+
+	t->fake.script = "2";
+	t->task.plain = &plain;
+	probe(t);
+	assert_int_equal(t->fake.asked_len, 18);
+	t->fake.script = "M";
+	t->task.asks = MCPROTO_ASK_MN;
+	probe_drop(&t->probe);
+	probe(t);
+	assert_result(t, MCSHM_R_OK, true);
+	assert_int_equal(t->fake.asked_len, 4);
+}
+
+static bool
+asked(const struct test *t, const char *text)
+{
+	return t->fake.asked_len == strlen(text) &&
+	    memcmp(t->fake.asked, text, t->fake.asked_len) == 0;
+}
+
+/* Once a connection, in the same write. */
+static void
+test_login(void **state)
+{
+	static const char both[] = "set mc-checkerd:login 0 -1 3\r\nu p\r\n"
+	    "version\r\n";
+	struct test *t = *state;
+
+	t->fake.script = "M";
+	t->task.terms = &login;
+	probe(t);
+	assert_true(asked(t, both));
+	assert_result(t, MCSHM_R_OK, true);
+	assert_int_equal(t->told.answered, MCPROTO_ASK_VERSION |
+	    MCPROTO_ASK_LOGIN);
+	probe(t);
+	assert_true(asked(t, "version\r\n"));
+	t->task.fresh = true;
+	probe(t);
+	assert_true(asked(t, both));
+	/* And where the kept one ends under a probe. */
+	t->task.fresh = false;
+	peer_end(&t->fake.peer[1], false);
+	probe(t);
+	assert_true(asked(t, both));
+	assert_result(t, MCSHM_R_OK, true);
+	assert_int_equal(t->fake.accepted, 3);
+}
+
+/* What else was asked gets no answer: such a connection is not kept. */
+static void
+test_out_of_step(void **state)
+{
+	struct test *t = *state;
+
+	t->fake.script = "u";
+	t->task.asks = MCPROTO_ASK_VERSION | MCPROTO_ASK_MN;
+	t->task.plain = &(struct probe_request){ t->task.asks, 9,
+		"version\r\n" };
+	probe(t);
+	assert_result(t, MCSHM_R_UNAUTHENTICATED, true);
+	assert_false(probe_has_connection(&t->probe));
+	/* An error, and the end of file behind it. */
+	t->fake.script = "X";
+	probe(t);
+	assert_result(t, MCSHM_R_ERROR_REPLY, true);
+}
+
+/* The version came; what was asked beside it did not, as the server hung up, or
+ * not in time. */
+static void
+test_answered_enough(void **state)
+{
+	struct test *t = *state;
+
+	t->task.asks = MCPROTO_ASK_VERSION | MCPROTO_ASK_STATS;
+	t->task.plain = &(struct probe_request){ t->task.asks, 9,
+		"version\r\n" };
+	for (int i = 0; i < 2; i++) {
+		t->fake.script = i == 0 ? "V" : "vv";
+		t->timeout = i == 0 ? LONG : 100 * MS;
+		probe(t);
+		assert_result(t, MCSHM_R_OK, true);
+		assert_int_equal(t->told.answered, MCPROTO_ASK_VERSION);
+		assert_false(t->told.stats.whole);
+		assert_false(probe_has_connection(&t->probe));
+	}
+	/* Nothing at all is another matter. */
+	t->fake.script = "eee";
+	probe(t);
+	assert_result(t, MCSHM_R_CLOSED, true);
+}
+
+/* What is cut short has the result that it had so far: at its end, at the
+ * deadline, or where something else comes. */
+static void
+test_cut_short(void **state)
+{
+	static const uint32_t about = MCPROTO_ASK_CANARY | MCPROTO_ASK_STATS;
+	static const struct {
+		uint32_t asks;
+		const char *answer;
+		enum mcshm_reason ended, late, garbage;
+		bool partial;
+	} cases[] = {
+		{ about, "SERVER_ERROR out of memory\r\nEND\r\nNOT_FOUND\r\n",
+		  MCSHM_R_NO_MEMORY, MCSHM_R_NO_MEMORY, MCSHM_R_NO_MEMORY,
+		  true },
+		{ about, "STORED\r\nEND\r\nNOT_FOUND\r\n",
+		  MCSHM_R_WRONG_VALUE, MCSHM_R_WRONG_VALUE,
+		  MCSHM_R_WRONG_VALUE, true },
+		{ about, "STORED\r\nEND\r\n", MCSHM_R_WRONG_VALUE,
+		  MCSHM_R_WRONG_VALUE, MCSHM_R_GARBAGE, false },
+		/* No memory is no excuse for what did not come. */
+		{ about, "SERVER_ERROR out of memory\r\nEND\r\n",
+		  MCSHM_R_CLOSED, MCSHM_R_TIMEOUT, MCSHM_R_GARBAGE, false },
+		{ MCPROTO_ASK_VERSION | MCPROTO_ASK_STATS,
+		  "VERSION 1\r\nSTAT pid 7\r\n", MCSHM_R_OK, MCSHM_R_OK,
+		  MCSHM_R_OK, true },
+		{ MCPROTO_ASK_VERSION | MCPROTO_ASK_MN, "VERSION 1\r\n",
+		  MCSHM_R_CLOSED, MCSHM_R_TIMEOUT, MCSHM_R_GARBAGE, false },
+	};
+	struct probe_request plain = { 0, 9, "version\r\n" };
+	struct test *t = *state;
+	char text[100];
+
+	t->fake.answer = text;
+	t->task.plain = &plain;
+	for (size_t i = 0; i < COUNT(cases) * 3; i++) {
+		const size_t c = i / 3;
+		const enum mcshm_reason want[] = { cases[c].ended,
+			cases[c].late, cases[c].garbage };
+
+		t->task.asks = plain.asks = cases[c].asks;
+		t->timeout = i % 3 == 1 ? 100 * MS : LONG;
+		t->fake.script = i % 3 == 0 ? "A" : "a";
+		snprintf(text, sizeof text, "%s%s", cases[c].answer,
+		    i % 3 == 2 ? "garbage" : "");
+		probe(t);
+		assert_result(t, want[i % 3], true);
+		assert_int_equal(t->result.partial, cases[c].partial);
+		assert_false(probe_has_connection(&t->probe));
+		peer_end(&t->fake.peer[0], false);
+		t->fake.accepted = 0;
+	}
+	/* Bytes beyond the last answer are nobody's. */
+	snprintf(text, sizeof text, "VERSION 1\r\nEND\r\nSTAT\r\n");
+	t->task.asks = plain.asks = MCPROTO_ASK_VERSION | MCPROTO_ASK_STATS;
+	probe(t);
+	assert_result(t, MCSHM_R_GARBAGE, true);
+}
+
+/* All that is asked is answered at once, and nothing of it read: it hangs up
+ * while the request is still on its way. */
+static void
+answer_unread(struct test *t, const char *answer, size_t len)
+{
+	struct peer *peer = &t->fake.peer[0];
+
+	t->fake.script = "M";
+	t->task.asks = MCPROTO_ASK_VERSION;
+	probe(t);
+	assert_result(t, MCSHM_R_OK, true);
+	ev_io_stop(t->loop, &peer->io);
+	setsockopt(t->probe.conn[t->probe.kept].conn.fd, SOL_SOCKET, SO_SNDBUF,
+	    &(int){ 4096 }, sizeof(int));
+	t->task.asks = MCPROTO_ASK_CANARY | MCPROTO_ASK_STATS;
+	start(t);
+	assert_true(t->probe.sent > 0 && t->probe.sent < 65536);
+	assert_int_equal(send(peer->io.fd, answer, len, MSG_NOSIGNAL), len);
+	peer_end(peer, false);
+	run_until(t, &t->done, 2);
+	assert_int_equal(t->fake.accepted, 1);
+	assert_false(probe_has_connection(&t->probe));
+}
+
+#define FULL "NOT_STORED\r\nEND\r\nNOT_FOUND\r\n"
+
+static void
+test_answer_before_the_end(void **state)
+{
+	struct test *t = *state;
+
+	answer_unread(t, BYTES(FULL "STAT pid 7\r\nEND\r\n"));
+	assert_result(t, MCSHM_R_NO_MEMORY, false);
+	assert_false(t->result.partial);
+	assert_int_equal(t->told.stats.pid, 7);
+}
+
+/* More than is read at once, and sending fails in between. */
+static void
+test_much_before_the_end(void **state)
+{
+	static char text[40000];
+	struct test *t = *state;
+	size_t len = (size_t)sprintf(text, FULL);
+
+	while (len < 30000)
+		len += (size_t)sprintf(text + len, "STAT x%zu 1\r\n", len);
+	len += (size_t)sprintf(text + len, "STAT pid 7\r\nEND\r\n");
+	answer_unread(t, text, len);
+	assert_result(t, MCSHM_R_NO_MEMORY, false);
+	assert_false(t->result.partial);
+	assert_int_equal(t->told.stats.pid, 7);
+}
+
+/* An answer that is cut there ends as it would have, by what sending said. */
+static void
+test_half_before_the_end(void **state)
+{
+	struct test *t = *state;
+
+	answer_unread(t, BYTES("NOT_STORED\r\nEND\r\n"));
+	assert_result(t, MCSHM_R_RESET, false);
+}
+
+/* Connects, and says nothing. */
+static void
+test_connect_only(void **state)
+{
+	struct test *t = *state;
+	unsigned unix_ends = t->fake.ss.ss_family == AF_UNIX;
+
+	t->fake.script = "s";
+	t->task.asks = 0;
+	for (int i = 0; i < 3; i++) {
+		probe(t);
+		assert_result(t, MCSHM_R_OK, true);
+		assert_false(probe_has_connection(&t->probe));
+	}
+	if (!unix_ends)
+		run_until(t, &t->fake.resets, 3);
+	assert_int_equal(t->fake.requests, 0);
+}
+
+/* Make before break -------------------------------------------------------- */
+
+static void
+test_fresh(void **state)
+{
+	struct test *t = *state;
+
+	probe(t);
+	for (unsigned i = 1; i < 4; i++) {
+		t->task.fresh = true;
+		probe(t);
+		assert_result(t, MCSHM_R_OK, true);
+		assert_false(t->result.kept);
+		assert_int_equal(t->fake.accepted, i + 1);
+		/* By RST, and not before the new one was good. */
+		run_until(t, &t->fake.resets, i);
+		t->task.fresh = false;
+		probe(t);
+		assert_result(t, MCSHM_R_OK, false);
+	}
+	assert_int_equal(t->lost, 0);
+}
+
+static void
+test_fresh_fails(void **state)
+{
+	static const struct {
+		const char *script;
+		enum mcshm_reason reason;
+	} cases[] = {
+		{ "vs", MCSHM_R_TIMEOUT }, { "vr", MCSHM_R_RESET },
+		{ "ve", MCSHM_R_CLOSED }, { "vg", MCSHM_R_GARBAGE },
+		{ "vx", MCSHM_R_ERROR_REPLY },
+	};
+	struct test *t = *state;
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		t->fake.accepted = 0;
+		t->fake.script = cases[i].script;
+		t->timeout = LONG;
+		probe(t);
+		t->task.fresh = true;
+		t->timeout = 100 * MS;
+		probe(t);
+		assert_result(t, cases[i].reason, true);
+		assert_true(t->result.kept);
+		t->task.fresh = false;
+		t->timeout = LONG;
+		probe(t);
+		assert_result(t, MCSHM_R_OK, false);
+		assert_int_equal(t->fake.accepted, 2);
+		probe_drop(&t->probe);
+		while (t->fake.accepted > 0)
+			peer_end(&t->fake.peer[--t->fake.accepted], false);
+	}
+	assert_int_equal(t->lost, 0);
+}
+
+/* Nobody takes connections any more, but the kept one answers. */
+static void
+test_fresh_not_taken(void **state)
+{
+	struct test *t = *state;
+	int fd[3];
+
+	probe(t);
+	ev_io_stop(t->loop, &t->fake.io);
+	fill_backlog(&t->fake, fd, COUNT(fd));
+	t->task.fresh = true;
+	t->connect_timeout = 100 * MS;
+	probe(t);
+	assert_result(t, MCSHM_R_CONNECT_TIMEOUT, true);
+	assert_true(t->result.kept);
+	t->task.fresh = false;
+	probe(t);
+	assert_result(t, MCSHM_R_OK, false);
+	for (size_t i = 0; i < COUNT(fd); i++)
+		close(fd[i]);
+}
+
+/* The kept one ends while the fresh one is under way: nothing is left. */
+static void
+test_fresh_and_kept_ends(void **state)
+{
+	struct test *t = *state;
+	ev_timer hang_up;
+
+	t->fake.script = "vs";
+	probe(t);
+	t->task.fresh = true;
+	t->timeout = 200 * MS;
+	ev_timer_init(&hang_up, on_hang_up, 0.05, 0.);
+	hang_up.data = &t->fake.peer[0];
+	ev_now_update(t->loop);
+	ev_timer_start(t->loop, &hang_up);
+	probe(t);
+	assert_result(t, MCSHM_R_TIMEOUT, true);
+	assert_false(t->result.kept);
+	assert_false(probe_has_connection(&t->probe));
+	assert_int_equal(t->lost, 0);
+	/* The other way round. */
+	t->fake.script = "vsvd";
+	t->timeout = LONG;
+	t->task.fresh = false;
+	probe(t);
+	t->task.fresh = true;
+	hang_up.data = &t->fake.peer[2];
+	ev_timer_start(t->loop, &hang_up);
+	probe(t);
+	assert_result(t, MCSHM_R_OK, true);
+	assert_true(probe_has_connection(&t->probe));
+	t->task.fresh = false;
+	probe(t);
+	assert_result(t, MCSHM_R_OK, false);
+}
+
+/* Dropped with both under way. */
+static void
+test_fresh_dropped(void **state)
+{
+	struct test *t = *state;
+
+	t->fake.script = "vs";
+	probe(t);
+	t->task.fresh = true;
+	start(t);
+	for (int i = 0; i < 5; i++)
+		ev_run(t->loop, EVRUN_NOWAIT);
+	probe_drop(&t->probe);
+	assert_false(probe_has_connection(&t->probe));
+	t->fake.script = "v";
+	probe(t);
+	assert_result(t, MCSHM_R_OK, true);
+	assert_int_equal(t->done, 2);
+}
+
+static void
+test_source(void **state)
+{
+	struct test *t = *state;
+	struct sockaddr_in from = { .sin_family = AF_INET };
+
+	from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);
+	t->task.from = (const struct sockaddr *)&from;
+	t->task.from_len = sizeof from;
+	probe(t);
+	assert_result(t, MCSHM_R_OK, true);
+	assert_int_equal(((struct sockaddr_in *)&t->fake.from)->sin_addr.s_addr,
+	    from.sin_addr.s_addr);
+	/* Not ours: our own fault. */
+	from.sin_addr.s_addr = htonl(0xc0000201);
+	t->task.fresh = true;
+	probe(t);
+	assert_result(t, MCSHM_R_LOCAL, true);
+	assert_int_equal(t->result.sys_errno, EADDRNOTAVAIL);
+	assert_true(t->result.kept);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 #define TEST_UNIX(f) cmocka_unit_test_setup_teardown(f, setup_unix, teardown)
 
@@ -886,6 +1425,19 @@ main(void)
 		TEST(test_late_end), TEST(test_late_end_silent),
 		TEST(test_drop),
 		TEST(test_hangs_up_with_reset), TEST(test_again_from_done),
+		TEST(test_asks), TEST_UNIX(test_asks), TEST(test_plain),
+		TEST(test_login), TEST(test_out_of_step), TEST(test_answered_enough),
+		TEST(test_cut_short), TEST_UNIX(test_cut_short),
+		TEST(test_answer_before_the_end),
+		TEST_UNIX(test_answer_before_the_end),
+		TEST(test_much_before_the_end),
+		TEST_UNIX(test_much_before_the_end),
+		TEST(test_half_before_the_end),
+		TEST_UNIX(test_half_before_the_end),
+		TEST(test_connect_only), TEST_UNIX(test_connect_only),
+		TEST(test_fresh), TEST(test_fresh_fails),
+		TEST(test_fresh_not_taken), TEST(test_fresh_and_kept_ends),
+		TEST(test_fresh_dropped), TEST(test_source),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

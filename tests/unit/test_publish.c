@@ -1345,6 +1345,16 @@ test_address_epoch(void **state)
 	WAIT(status(m).roster != before);
 	assert_int_equal(status(m).roster, before + 1);
 	assert_int_equal(mcshm_refresh(m), 1);
+	/* Others beside the one in use are no client's. */
+	before = status(m).roster;
+	e.addresses = 2;
+	e.address[1] = e.address[0];
+	e.address[1].ip[3] = 3;
+	e.rtt_us = 6;
+	publish_set(p, 1, &e);
+	publish_now(p);
+	WAIT(state_of(m, 1).rtt_us == 6);
+	assert_int_equal(status(m).roster, before);
 	mcshm_close(m);
 	publish_close(p);
 	servers_free(&r.servers);
@@ -1374,6 +1384,146 @@ test_admin_bits(void **state)
 	assert_int_equal(state_of(m, 2).held, 0);
 	assert_int_equal(state_of(m, 3).usable, 1);
 	mcshm_close(m);
+	publish_close(p);
+	servers_free(&r.servers);
+}
+
+struct looks {
+	struct mcshm *m;
+	_Atomic bool over;
+	uint32_t servers;
+	uint64_t looks, open, wrong;
+};
+
+/* All are DOWN: usable are all with the flag, and none without. */
+static void *
+look_for_half(void *arg)
+{
+	struct looks *l = arg;
+
+	while (!atomic_load(&l->over)) {
+		struct mcshm_status st;
+
+		if (mcshm_snapshot(l->m, NULL, 0, 0, &st, sizeof st) < 0)
+			continue;
+		l->looks++;
+		l->open += st.fail_open;
+		l->wrong += st.usable != (st.fail_open ? l->servers : 0);
+	}
+	return NULL;
+}
+
+static void
+test_failing_open_is_one_generation(void **state)
+{
+	struct publish_roster r = roster(0, 200, false);
+	struct publish *p = start_ok(&r);
+	struct looks l = { .m = reader(), .servers = 200 };
+	uint64_t open[4] = { UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX };
+	const uint64_t shut[4] = { 0 };
+	const struct publish_entry e = entry(MCSHM_DOWN);
+	pthread_t thread;
+
+	(void)state;
+	for (uint32_t i = 0; i < 200; i++)
+		publish_set(p, i, &e);
+	publish_now(p);
+	WAIT(status(l.m).usable == 0);
+	assert_int_equal(pthread_create(&thread, NULL, look_for_half, &l), 0);
+	for (int i = 0; i < 2000; i++) {
+		publish_now(p);		/* the thread is at it already */
+		if (i % 2 == 0)
+			publish_fail_open(p, MCSHM_SECTION_FAIL_OPEN, open);
+		else
+			publish_fail_open(p, 0, shut);
+		if (i % 50 == 0)
+			nap();
+	}
+	publish_fail_open(p, MCSHM_SECTION_FAIL_OPEN, open);
+	WAIT(status(l.m).fail_open);
+	nap();
+	atomic_store(&l.over, true);
+	pthread_join(thread, NULL);
+	assert_true(l.looks > 0);
+	assert_int_equal(l.wrong, 0);
+
+	/* One in the middle is not. */
+	open[1] &= ~UINT64_C(4);
+	publish_fail_open(p, MCSHM_SECTION_FAIL_OPEN, open);
+	WAIT(status(l.m).usable == 199);
+	assert_int_equal(state_of(l.m, 66).usable, 0);
+	assert_int_equal(state_of(l.m, 66).verdict, MCSHM_DOWN);
+	assert_int_equal(state_of(l.m, 65).usable, 1);
+	mcshm_close(l.m);
+	publish_close(p);
+	servers_free(&r.servers);
+}
+
+/* What of an outage is known goes on where a daemon takes over. */
+static void
+test_outages_are_left(void **state)
+{
+	struct publish_roster r = roster(0, 3, false);
+	struct publish *p = start_ok(&r);
+	struct mcshm *m = reader();
+	struct publish_entry e = entry(MCSHM_DOWN);
+	const struct publish_left *left;
+	const uint64_t open[1] = { 2 };
+
+	(void)state;
+	e.verdict.outage_since = 11;
+	e.verdict.flapped = 12;
+	e.verdict.hold_until = 13;
+	e.verdict.flaps = 14;
+	publish_set(p, 1, &e);
+	publish_awareness(p, 2);
+	publish_fail_open(p, MCSHM_SECTION_FAIL_OPEN, open);
+	WAIT(status(m).fail_open);
+	assert_int_equal(status(m).usable, 3);
+	mcshm_close(m);
+	publish_close(p);
+
+	p = open_ok(&r);
+	left = publish_left(p);
+	assert_int_equal(left->flags, MCSHM_SECTION_FAIL_OPEN);
+	assert_int_equal(left->entry[1].verdict.outage_since, 11);
+	assert_int_equal(left->entry[1].verdict.flapped, 12);
+	assert_int_equal(left->entry[1].verdict.hold_until, 13);
+	assert_int_equal(left->entry[1].verdict.flaps, 14);
+	assert_int_equal(left->entry[0].verdict.flaps, 0);
+	/* That is for the new one to say. */
+	assert_false(left->entry[1].open);
+	publish_abandon(p);
+	servers_free(&r.servers);
+}
+
+/* The first spare word of the active section, wherever that is. */
+static uint64_t
+first_spare(void)
+{
+	const struct mcshm_header h = header();
+	const int fd = open(path, O_RDONLY);
+	uint64_t word = 0;
+
+	assert_int_equal(pread(fd, &word, sizeof word,
+	    (off_t)(h.section_off[h.generation & 1] + h.spare_off)),
+	    sizeof word);
+	close(fd);
+	return word;
+}
+
+static void
+test_awareness(void **state)
+{
+	struct publish_roster r = roster(0, 70, false);
+	struct publish *p = start_ok(&r);
+
+	(void)state;
+	assert_int_equal(first_spare(), 0);
+	publish_awareness(p, 3);
+	beat_late(p);
+	WAIT(first_spare() == 3);
+	assert_int_equal(first_spare(), 3);
 	publish_close(p);
 	servers_free(&r.servers);
 }
@@ -1628,7 +1778,8 @@ check_kept(const struct publish_roster *r)
 	}
 	if (scheme_has_weights(r->set.scheme) &&
 	    !scheme_takes_map(r->set.scheme))
-		CHANGED(other.servers.v[2].weight = 40);
+		CHANGED((assert_int_equal(servers_own(&other.servers), 0),
+		    other.servers.v[2].weight = 40));
 	assert_int_equal(publish_roster_copy(&other, r), 0);
 	assert_true(is_kept(&other));
 	publish_roster_free(&other);
@@ -1745,6 +1896,9 @@ main(int argc, char **argv)
 		T(test_sections_are_scrubbed),
 		T(test_address_epoch),
 		T(test_admin_bits),
+		T(test_failing_open_is_one_generation),
+		T(test_outages_are_left),
+		T(test_awareness),
 		T(test_hurry),
 		T(test_sample_is_bounded),
 		T(test_event_has_terms),

@@ -980,11 +980,45 @@ test_fail_open(void **state)
 	assert_int_equal(pick(key_of(3, false), &c), MCSHM_OK);
 	assert_true(c.slot != 3);
 	assert_int_equal(status().fail_open, 1);
+	/* One that is down for certain is not used. */
+	mkfile_entry(&file, 5)->proof = 1;
+	mkfile_publish(&file);
+	assert_int_equal(status().usable, 8);
+	assert_int_equal(pick(key_of(5, false), &c), MCSHM_OK);
+	assert_int_equal(c.home, 5);
+	assert_true(c.slot != 5 && c.tries > 0);
+	assert_int_equal(c.flags, MCSHM_BLIND);
 	file.flags = 0;
 	mkfile_set_all(&file, MCSHM_UP, MCSHM_READY);
 	mkfile_publish(&file);
 	assert_int_equal(pick(home, &c), MCSHM_OK);
 	assert_int_equal(c.flags, 0);
+}
+
+/* Whose home is not usable all the same gets what the pool says: it is down for
+ * certain, or was taken out. */
+static void
+test_fail_open_and_dead(void **state)
+{
+	struct mcshm_choice c;
+
+	(void)state;
+	mkfile_make(&file, MAGLEV, NULL, 10);
+	file.h->dead = MCSHM_DEAD_MISS;
+	file.flags = MCSHM_SECTION_FAIL_OPEN;
+	mkfile_set(&file, 7, MCSHM_DOWN, MCSHM_READY);
+	mkfile_set(&file, 5, MCSHM_DOWN, MCSHM_READY);
+	mkfile_entry(&file, 5)->proof = 1;
+	mkfile_set(&file, 3, MCSHM_UP, MCSHM_MAINT);
+	now = file.h->heartbeat;
+	mkfile_create(&file, path);
+	open_web(0);
+	assert_int_equal(pick(key_of(7, false), &c), MCSHM_OK);
+	assert_int_equal(c.slot, 7);
+	assert_int_equal(pick(key_of(5, false), &c), MCSHM_EMISS);
+	assert_int_equal(c.slot, 5);
+	assert_int_equal(pick(key_of(3, false), &c), MCSHM_EMISS);
+	assert_int_equal(c.flags, MCSHM_BLIND);
 }
 
 /* Stale ------------------------------------------------------------------- */
@@ -2045,6 +2079,15 @@ test_names(void **state)
 	assert_string_equal(mcshm_reason_name(MCSHM_R_REFUSED), "refused");
 	assert_null(mcshm_reason_name(MCSHM_R_COUNT));
 	assert_null(mcshm_reason_text(UINT32_MAX));
+	for (unsigned bit = 0; bit < 64; bit++) {
+		const uint64_t all = MCSHM_DEGRADED_ALL;
+		const bool known = (all >> bit & 1) != 0;
+
+		assert_int_equal(mcshm_degraded_name(bit) != NULL, known);
+		assert_int_equal(mcshm_degraded_text(bit) != NULL, known);
+	}
+	assert_string_equal(mcshm_degraded_name(5), "slow");
+	assert_null(mcshm_degraded_name(UINT32_MAX));
 	assert_string_equal(mcshm_verdict_name(MCSHM_HELD), "HELD");
 	assert_string_equal(mcshm_verdict_name(MCSHM_RECOVERING), "RECOVERING");
 	assert_null(mcshm_verdict_name(5));
@@ -2075,6 +2118,7 @@ main(int argc, char **argv)
 		TEST(test_none),
 		TEST(test_dead_policy),
 		TEST(test_fail_open),
+		TEST(test_fail_open_and_dead),
 		TEST(test_stale),
 		TEST(test_rebooted),
 		TEST(test_follow),

@@ -19,6 +19,7 @@
 #define MS (1000 * US)
 #define SECOND (1000 * MS)
 #define COUNT(a) (sizeof (a) / sizeof (a)[0])
+#define SLOT (10 * MS)		/* of intervals from 200 ms on */
 
 /* The defaults. */
 static const struct schedule_rule shipped = {
@@ -160,11 +161,11 @@ test_next_start_to_start(void **state)
 	r.down_interval = 5 * SECOND;
 	for (uint64_t random = 0; random < 3; random++) {
 		assert_int_equal(b + SECOND,
-		    schedule_next(&r, SCHEDULE_STEADY, b, e, ~random));
+		    schedule_next(&r, SCHEDULE_STEADY, 0, b, e, ~random));
 		assert_int_equal(b + 250 * MS,
-		    schedule_next(&r, SCHEDULE_FAST, b, e, random));
+		    schedule_next(&r, SCHEDULE_FAST, 9, b, e, random));
 		assert_int_equal(b + 5 * SECOND,
-		    schedule_next(&r, SCHEDULE_DOWN, b, e, random));
+		    schedule_next(&r, SCHEDULE_DOWN, 9, b, e, random));
 	}
 }
 
@@ -174,9 +175,93 @@ test_next_never_before_the_end(void **state)
 	const uint64_t b = 9 * SECOND, e = b + 750 * MS;
 
 	(void)state;
-	for (uint64_t random = 0; random < 100; random++)
-		assert_int_equal(e, schedule_next(&shipped, SCHEDULE_FAST, b, e,
-		    random * UINT64_C(0x123456789abcdef)));
+	for (uint64_t random = 0; random < 100; random++) {
+		const uint64_t r = random * UINT64_C(0x123456789abcdef);
+
+		assert_int_equal(e,
+		    schedule_next(&shipped, SCHEDULE_FAST, 0, b, e, r));
+		assert_int_equal(e + SLOT,
+		    schedule_next(&shipped, SCHEDULE_FAST, 0, b, e + 1, r));
+	}
+}
+
+/* While DOWN: half as much more each time, up to the most. */
+static void
+test_down_backs_off(void **state)
+{
+	static const uint64_t ms[] = { 1000, 1500, 2250, 3375, 5000, 5000 };
+	struct schedule_rule r = shipped;
+
+	(void)state;
+	r.jitter = 0;
+	r.down_interval_max = 5 * SECOND;
+	for (unsigned i = 0; i < COUNT(ms); i++)
+		assert_in_range(schedule_next(&r, SCHEDULE_DOWN, i, SECOND,
+		    SECOND, 0), SECOND + ms[i] * MS - SLOT / 2,
+		    SECOND + ms[i] * MS + SLOT / 2);
+	assert_int_equal(schedule_next(&r, SCHEDULE_DOWN, UINT32_MAX, SECOND,
+	    SECOND, 0), 6 * SECOND);
+	assert_int_equal(schedule_next(&r, SCHEDULE_STEADY, 9, SECOND, SECOND,
+	    0), 2 * SECOND);
+	/* None where the most is less, or not said. */
+	for (r.down_interval_max = 0; r.down_interval_max <= SECOND;
+	    r.down_interval_max += SECOND / 2)
+		assert_int_equal(schedule_next(&r, SCHEDULE_DOWN, 9, SECOND,
+		    SECOND, 0), 2 * SECOND);
+}
+
+/* Twenty at least in an interval, none longer than 10 ms, and whatever pools
+ * there are, they meet. */
+static void
+test_slots(void **state)
+{
+	static const struct {
+		uint64_t interval, slot;
+	} cases[] = {
+		{ 3600 * SECOND, 10 * MS }, { SECOND, 10 * MS },
+		{ 200 * MS, 10 * MS }, { 199 * MS, 5 * MS },
+		{ 100 * MS, 5 * MS }, { 50 * MS, 2500 * US },
+		{ 10 * MS, 312500 },
+	};
+	uint64_t seed = 3;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		const struct schedule_rule r = { .interval = cases[i].interval,
+		    .jitter = 10 };
+
+		unsigned odd = 0;
+
+		assert_int_equal(10 * MS % cases[i].slot, 0);
+		for (int j = 0; j < 1000; j++) {
+			const uint64_t now = SECOND + dice(&seed) % SECOND;
+			const uint64_t next = schedule_next(&r,
+			    SCHEDULE_STEADY, 0, now, now + 1, dice(&seed));
+			const uint64_t first = schedule_first(&r, dice(&seed),
+			    1, now);
+
+			assert_int_equal(next % cases[i].slot, 0);
+			assert_true(next > now);
+			assert_int_equal(first % cases[i].slot, 0);
+			assert_true(first >= now);
+			odd += next / cases[i].slot & 1;
+		}
+		assert_in_range(odd, 300, 700);
+	}
+}
+
+/* Slots make no interval longer: 1000 probes come out even. */
+static void
+test_slots_do_not_drift(void **state)
+{
+	uint64_t seed = 5, at = 9 * SECOND;
+
+	(void)state;
+	for (int i = 0; i < 10000; i++)
+		at = schedule_next(&shipped, SCHEDULE_STEADY, 0, at + 50 * US,
+		    at + 150 * US, dice(&seed));
+	/* Standard deviation: 100 x 58 ms. */
+	assert_in_range(at - 9 * SECOND, 9980 * SECOND, 10020 * SECOND);
 }
 
 static void
@@ -189,10 +274,17 @@ check_jitter(uint64_t interval, uint32_t percent)
 	unsigned drawer[10] = { 0 };
 
 	for (int i = 0; i < 10000; i++) {
-		const uint64_t at = schedule_next(&r, SCHEDULE_STEADY, SECOND,
-		    SECOND, dice(&seed)) - SECOND;
+		/* Anywhere in a slot: what comes of it is even again. */
+		const uint64_t b = SECOND + dice(&seed) % SLOT;
+		uint64_t at = schedule_next(&r, SCHEDULE_STEADY, 0, b, b,
+		    dice(&seed)) - b;
 
-		assert_in_range(at, interval - spread, interval + spread);
+		assert_in_range(at, interval - spread - SLOT / 2,
+		    interval + spread + SLOT / 2);
+		if (at < interval - spread)
+			at = interval - spread;
+		if (at > interval + spread)
+			at = interval + spread;
 		least = at < least ? at : least;
 		most = at > most ? at : most;
 		drawer[(at - (interval - spread)) * 10 / (2 * spread + 1)]++;
@@ -207,9 +299,8 @@ static void
 test_jitter_is_even(void **state)
 {
 	(void)state;
-	check_jitter(SECOND, 10);
-	check_jitter(SECOND, 1);
-	check_jitter(100 * MS, 50);
+	check_jitter(10 * SECOND, 10);
+	check_jitter(SECOND, 50);
 	check_jitter(3600 * SECOND, 50);
 }
 
@@ -274,8 +365,8 @@ through(const struct world *w, uint64_t began)
 static struct verdict_probe
 probe(struct world *w, uint64_t began)
 {
-	struct verdict_probe p = { .class = VERDICT_GOOD, .began = began,
-	    .ended = began + RTT };
+	struct verdict_probe p = { .class = VERDICT_GOOD, .cleared = true,
+	    .began = began, .ended = began + RTT };
 
 	if (w->trouble == KILLED && troubled(w, began)) {
 		p.class = VERDICT_PROOF;
@@ -318,8 +409,8 @@ next_due(const struct schedule_rule *r, const struct verdict *v,
 	const enum schedule_pace pace = verdict_in_transition(v) ?
 	    SCHEDULE_FAST :
 	    v->state == MCSHM_DOWN ? SCHEDULE_DOWN : SCHEDULE_STEADY;
-	const uint64_t due = schedule_next(r, pace, last->began, last->ended,
-	    random);
+	const uint64_t due = schedule_next(r, pace, verdict_failures(v),
+	    last->began, last->ended, random);
 	uint64_t early;
 
 	/* The idle connection of a killed server ends. */
@@ -358,7 +449,8 @@ run(uint32_t jitter, uint64_t seed, enum trouble trouble, uint64_t from,
 
 /*
  * The trouble comes at any phase of an interval.  slack: of jitter, on top of
- * one steady interval (100 ms), or of two fast ones (25 ms each).
+ * one steady interval (100 ms), or of two fast ones (25 ms each); and each due
+ * is in a slot.
  */
 static void
 check_times(enum trouble trouble, uint32_t jitter)
@@ -372,14 +464,15 @@ check_times(enum trouble trouble, uint32_t jitter)
 
 		if (trouble == STOPPED) {
 			assert_int_equal(s.changes, 2);
-			assert_in_range(s.held - from, 1500 * MS,
-			    2500 * MS + slack);
-			assert_in_range(s.down - from, 5250 * MS,
-			    6250 * MS + slack);
+			assert_in_range(s.held - from, 1500 * MS - 2 * SLOT,
+			    2500 * MS + slack + 2 * SLOT);
+			assert_in_range(s.down - from, 5250 * MS - 6 * SLOT,
+			    6250 * MS + slack + 6 * SLOT);
 		} else {
 			assert_int_equal(s.changes, 1);
-			assert_in_range(s.down - from, 500 * MS - fast,
-			    750 * MS + fast + 2 * RTT);
+			assert_in_range(s.down - from,
+			    500 * MS - fast - 2 * SLOT,
+			    750 * MS + fast + 2 * SLOT);
 		}
 	}
 }
@@ -462,8 +555,8 @@ test_restart(void **state)
 		    10 * SECOND);
 
 		assert_int_equal(s.changes, 2);
-		assert_in_range(s.up - (from + 10 * SECOND), 450 * MS,
-		    (1100 + 2 * 275 + 1) * MS);
+		assert_in_range(s.up - (from + 10 * SECOND),
+		    450 * MS - 2 * SLOT, (1100 + 2 * 275 + 1) * MS + 3 * SLOT);
 	}
 }
 
@@ -488,6 +581,9 @@ main(void)
 		cmocka_unit_test(test_first_is_the_same),
 		cmocka_unit_test(test_next_start_to_start),
 		cmocka_unit_test(test_next_never_before_the_end),
+		cmocka_unit_test(test_down_backs_off),
+		cmocka_unit_test(test_slots),
+		cmocka_unit_test(test_slots_do_not_drift),
 		cmocka_unit_test(test_jitter_is_even),
 		cmocka_unit_test(test_early),
 		cmocka_unit_test(test_stopped_server),

@@ -90,8 +90,9 @@ test_copy(void **state)
 
 		for (unsigned i = 0; i < n; i++)
 			add(&list, "a", "10.0.0.1:11211");
-		assert_int_equal(servers_copy(&copy, &list), 0);
+		servers_copy(&copy, &list);
 		assert_int_equal(copy.n, n);
+		assert_ptr_equal(copy.v, list.v);
 		for (unsigned i = 0; i < 70; i++)
 			add(&copy, "b", "10.0.0.2:11211");
 		for (unsigned i = 0; i < n; i++) {

@@ -54,6 +54,23 @@ static const struct verdict_rule patient = {
 	.rise = 64, .fall = 64, .hold_after = 3600 * SECOND,
 	.rehash_after = 3600 * SECOND,
 };
+/* What it has may be old; and it is not DOWN for long. */
+static const struct verdict_rule careful = {
+	.rise = 3, .fall = 3, .hold_after = SECOND, .rehash_after = 5 * SECOND,
+	.min_down_time = 2 * SECOND, .recovery = 3 * SECOND,
+};
+/* Three outages within 100 s: 10 s, then 20, then 40, and no longer. */
+static const struct verdict_rule damped = {
+	.rise = 1, .fall = 1, .hold_after = SECOND, .flap_hold = 10 * SECOND,
+	.flap_hold_max = 40 * SECOND, .flap_window = 100 * SECOND,
+};
+
+static struct verdict_probe
+at(enum verdict_class class, uint64_t began, uint64_t ended)
+{
+	return (struct verdict_probe){ .class = class, .cleared = true,
+	    .began = began, .ended = ended };
+}
 
 /* Time goes on by itself: the next probe starts 250 ms after the last one's
  * start, or when that has ended. */
@@ -63,7 +80,8 @@ struct clock {
 
 /*
  * '+' answers after 1 ms, 't' times out after 750 ms, 'x' is refused, 'e' a
- * wrong answer, 'l' our own fault.
+ * wrong answer, 'l' our own fault, 'o' silence that may be ours; 'n' answers,
+ * and is not cleared; 'f' answers, and was restarted.
  */
 static struct verdict_probe
 probe_of(char c, struct clock *clock)
@@ -73,16 +91,19 @@ probe_of(char c, struct clock *clock)
 	p.ended = p.began + (c == 't' ? 750 * MS : MS);
 	clock->due += c == 't' ? 750 * MS : 250 * MS;
 	p.wrong = c == 'e';
-	p.class = c == '+' ? VERDICT_GOOD :
+	p.cleared = c != 'n';
+	p.fresh_start = c == 'f';
+	p.class = strchr("+nf", c) != NULL ? VERDICT_GOOD :
 	    c == 't' ? VERDICT_SILENCE :
-	    c == 'l' ? VERDICT_LOCAL : VERDICT_PROOF;
+	    c == 'l' ? VERDICT_LOCAL :
+	    c == 'o' ? VERDICT_VOID : VERDICT_PROOF;
 	return p;
 }
 
 static char
 letter(const struct verdict *v)
 {
-	return v->state < 4 ? "?UHD"[v->state] : '!';
+	return v->state < 5 ? "?UHDR"[v->state] : '!';
 }
 
 /* '.' lets a second pass. */
@@ -134,24 +155,46 @@ static const struct {
 	  "+xlxlx", "UUUUUD" },
 	{ "nor answers", &shipped,
 	  "xxx......+l+l+", "??D......DDDDU" },
-	{ "while it lasts nobody knows: silence after it is another", &shipped,
-	  "+tl......tt", "UUU......UH" },
-	{ "however long a silence was before", &shipped,
-	  "+tt...ltttttttt", "UUH...HHHHHHHDD" },
-	{ "two at least, since then", &hasty,
-	  "+tlt+", "UUUUU" },
-	{ "also where no time is asked for", &classic,
-	  "+tltt", "UUUUD" },
-	{ "also with a proof between", &no_ratio,
-	  "+txlt..x", "UUUUU..U" },
-	{ "one of many", &shipped,
-	  "+tllltll..tt", "UUUUUUUU..UH" },
+	{ "nor silences: on both sides nobody answered", &shipped,
+	  "+tltl", "UUUHH" },
+	{ "each time", &shipped,
+	  "+ltltltltltltltlt+", "UUUUHHHHHHHHHHDDDD" },
+	{ "but while it lasts nobody knows", &shipped,
+	  "+tl......ttttttt", "UUU......HHHHHDD" },
+	{ "nor in all that time", &shipped,
+	  "+tllltll..tt", "UUUUUHHH..HH" },
+	{ "what was before goes on behind it", &shipped,
+	  "+tt...ltt", "UUH...HDD" },
+	{ "two at least", &hasty,
+	  "+tl....l+", "UUU....UU" },
+	{ "where no time is asked for", &classic,
+	  "+tlt", "UUUD" },
 	{ "HELD stays HELD", &shipped,
 	  "+ttlllll....l+", "UUHHHHHH....HU" },
+	{ "silence before it is part of a ratio", &lossy,
+	  "+t+tl+t+", "UUUUUUHU" },
+	{ "silence that may be ours is void", &shipped,
+	  "o+oooooo", "?UUUUUUU" },
+	{ "and does not part proofs", &shipped,
+	  "+xoxox", "UUUUUD" },
+	{ "silence after it is another", &shipped,
+	  "+to......tt", "UUU......UH" },
+	{ "however long a silence was before", &shipped,
+	  "+tt...otttttttt", "UUH...HHHHHHHDD" },
+	{ "two at least, since then", &hasty,
+	  "+tot+", "UUUUU" },
+	{ "also where no time is asked for", &classic,
+	  "+tott", "UUUUD" },
+	{ "also with a proof between", &no_ratio,
+	  "+txot..x", "UUUUU..U" },
+	{ "one of many", &shipped,
+	  "+toootoo..tt", "UUUUUUUU..UH" },
+	{ "HELD stays HELD with it", &shipped,
+	  "+ttooooo....o+", "UUHHHHHH....HU" },
 	{ "the silence before it is no part of a ratio; others are", &lossy,
-	  "+t+tl+tt", "UUUUUUUH" },
+	  "+t+to+tt", "UUUUUUUH" },
 	{ "no part", &lossy,
-	  "+t+tl+t+", "UUUUUUUU" },
+	  "+t+to+t+", "UUUUUUUU" },
 	{ "silence: HELD at once when due, one answer ends it", &shipped,
 	  "+tt+", "UUHU" },
 	{ "silence to the end", &shipped,
@@ -198,6 +241,68 @@ static const struct {
 	  "+t+t+t++", "UUUUUDDU" },
 	{ "hold and rehash due at once", &both_at_once,
 	  "+tt", "UUD" },
+	{ "who is not cleared stays DOWN, whatever rise and time say", &shipped,
+	  "xxx......nnnnn+", "??D......DDDDDU" },
+	{ "to be cleared is for the DOWN", &shipped,
+	  "n+nttn", "UUUUHU" },
+	{ "restarted and empty: two answers, no waiting", &shipped,
+	  "xxxff", "??DDU" },
+	{ "in a row", &shipped,
+	  "xxxfxff", "??DDDDU" },
+	{ "the newest has to say so", &shipped,
+	  "xxxf+f", "??DDDU" },
+	{ "rise may be less", &hasty,
+	  "xf", "DU" },
+	{ "RECOVERING from the first answer on, as long as the outage was",
+	  &careful,
+	  /* From 1 s to 3.751 s; until 6.502 s. */
+	  "xxx..+++++++++++++", "??D..RRRRRRRRRRRRU" },
+	/* From 10.751 s to 13.751 s. */
+	{ "or as long as recovery is", &careful,
+	  "xxx.........+.+.+++", "??D.........R.R.RRU" },
+	{ "rise in a row, the first answer counts", &careful,
+	  "xxx..+...++", "??D..R...RU" },
+	{ "a lost packet does not begin it anew", &careful,
+	  "xxx..+t..+++", "??D..RR..RRU" },
+	{ "nor one proof", &careful,
+	  "xxx..+x..+++", "??D..RR..RRU" },
+	{ "fall proofs do", &careful,
+	  "xxx..+xxx+..++", "??D..RRRDR..RR" },
+	{ "what would be HELD was never to be waited for", &careful,
+	  "xxx..+tt+", "??D..RRDR" },
+	{ "long after it began, not before it is cleared", &careful,
+	  "xxx..+...nnnn+", "??D..R...RRRRU" },
+	{ "not trusted, but restarted: nothing is on its way", &careful,
+	  "xxxff", "??DRU" },
+	{ "seen to be so at the second answer", &careful,
+	  "xxx+f", "??DRU" },
+	{ "what may be our own silence is nothing", &careful,
+	  "xxx..+totot...+++", "??D..RRRRRR...RRU" },
+	{ "two outages are nothing", &damped,
+	  "+x+x+", "UDUDU" },
+	{ "three are", &damped,
+	  "+x+x+x+++", "UDUDUDDDD" },
+	{ "for ten seconds", &damped,
+	  "+x+x+x.........+++++", "UDUDUD.........DDDUU" },
+	{ "restarted or not", &damped,
+	  "+x+x+x.........fffff", "UDUDUD.........DDDUU" },
+	{ "then for twenty", &damped,
+	  "+x+x+x..........+x..........+..........+",
+	  "UDUDUD..........UD..........D..........U" },
+	{ "each hundred seconds one is forgotten", &damped,
+	  "+x+"
+	  ".................................................."
+	  "..................................................+x+x+",
+	  "UDU"
+	  ".................................................."
+	  "..................................................UDUDU" },
+	{ "but one", &damped,
+	  "+x+x+"
+	  ".................................................."
+	  "..................................................+x+x+",
+	  "UDUDU"
+	  ".................................................."
+	  "..................................................UDUDD" },
 	{ "64 in a row is still a row", &patient,
 	  "+"
 	  "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
@@ -286,6 +391,203 @@ test_times(void **state)
 }
 
 static void
+test_outage(void **state)
+{
+	char got[32];
+	struct verdict v;
+
+	(void)state;
+	/* 1000, 1250, 2000, 2750 ms; the last ends at 3500. */
+	v = live("+xtt", &shipped, got);
+	assert_int_equal(v.state, MCSHM_HELD);
+	assert_int_equal(v.failing_since, 1250 * MS);
+	assert_int_equal(v.outage_since, 0);
+	assert_int_equal(v.flaps, 0);
+
+	v = live("+xttxxx", &shipped, got);
+	assert_int_equal(v.state, MCSHM_DOWN);
+	assert_int_equal(v.outage_since, 1250 * MS);
+	assert_int_equal(v.flaps, 1);
+	assert_int_equal(v.flapped, v.down_since);
+	assert_int_equal(v.hold_until, 0);
+
+	/* All one outage, and DOWN since it began. */
+	v = live("+xxx..+++xxx.+", &careful, got);
+	assert_string_equal(got, "UUUD..RRRRRD.R");
+	assert_int_equal(v.outage_since, 1250 * MS);
+	assert_int_equal(v.down_since, 1751 * MS);
+	assert_int_equal(v.back_since, 0);
+	assert_int_equal(v.flaps, 1);
+	assert_int_equal(v.since, 6501 * MS);
+	v = live("+xxx..+++xxx.+......++", &careful, got);
+	assert_int_equal(v.state, MCSHM_UP);
+	assert_int_equal(v.back_since, v.since);
+	assert_int_equal(v.outage_since, 1250 * MS);
+
+	/* Failures that are forgiven, or ours, are no part of it. */
+	v = live("+xx+xxx", &shipped, got);
+	assert_int_equal(v.outage_since, 2000 * MS);
+	v = live("+ttoxxx", &shipped, got);
+	assert_int_equal(v.outage_since, 3000 * MS);
+	v = live("+txtoxxx", &shipped, got);
+	assert_int_equal(v.outage_since, 1250 * MS);
+	v = live("+ttlxxx", &shipped, got);
+	assert_int_equal(v.outage_since, 1250 * MS);
+	v = verdict_forget(live("+tt", &shipped, got));
+	assert_int_equal(v.failing_since, 0);
+}
+
+static void
+test_flaps(void **state)
+{
+	const struct verdict_probe x = at(VERDICT_PROOF,
+	    200 * SECOND, 200 * SECOND);
+	struct verdict_probe good;
+	struct verdict_rule rule = damped;
+	struct verdict v = { .state = MCSHM_UP, .flaps = 2,
+	    .flapped = 190 * SECOND };
+	struct verdict w = verdict_step(v, &rule, &x);
+	static const uint64_t holds[] = { 0, 0, 10, 20, 40, 40, 40 };
+
+	char got[16];
+
+	(void)state;
+	assert_int_equal(w.flaps, 3);
+	assert_true(verdict_flapping(&w) && !verdict_flapping(&v));
+	assert_int_equal(w.hold_until, 210 * SECOND);
+	for (uint32_t i = 0; i < COUNT(holds); i++) {
+		v.flaps = i;
+		w = verdict_step(v, &rule, &x);
+		assert_int_equal(w.hold_until, holds[i] == 0 ? 0 :
+		    (200 + holds[i]) * SECOND);
+	}
+	v.flaps = UINT32_MAX;
+	w = verdict_step(v, &rule, &x);
+	assert_int_equal(w.flaps, UINT32_MAX);
+	assert_int_equal(w.hold_until, 240 * SECOND);
+
+	/* Half a window is kept for the next one. */
+	v.flaps = 5;
+	v.flapped = 50 * SECOND;
+	v.state = MCSHM_DOWN;
+	w = verdict_step(v, &rule, &x);
+	assert_int_equal(w.flaps, 4);
+	assert_int_equal(w.flapped, 150 * SECOND);
+
+	/* Off, and off while it lasts. */
+	v.state = MCSHM_UP;
+	rule.flap_hold = 0;
+	w = verdict_step(v, &rule, &x);
+	assert_int_equal(w.hold_until, 0);
+	v = live("+x+x+x++", &damped, got);
+	assert_int_equal(v.state, MCSHM_DOWN);
+	good = at(VERDICT_GOOD, 4 * SECOND, 4 * SECOND);
+	v = verdict_step(v, &rule, &good);
+	assert_int_equal(v.state, MCSHM_UP);
+
+	/* What somebody else says of a time that never comes. */
+	v = live("+x+x+x", &damped, got);
+	v.hold_until = UINT64_MAX;
+	good = at(VERDICT_GOOD, 60 * SECOND, 60 * SECOND);
+	v = verdict_step(v, &damped, &good);
+	assert_int_equal(v.state, MCSHM_UP);
+}
+
+/* DOWN, and no proof speaks for it. */
+static void
+test_silent(void **state)
+{
+	static const struct {
+		const char *probes;
+		bool silent;
+	} cases[] = {
+		{ "+tttttttt", true }, { "+ttttttttt", true },
+		{ "+tttttt", false },			/* HELD */
+		{ "+xxx", false }, { "+xxxtttt", false },
+		{ "+ttxtttttt", false }, { "+ttxxx", false },
+		{ "+xx+tttttttt", true },
+		{ "+ttttttttx", false }, { "+ttttttttxttt", false },
+		{ "+tttttttt++", true },		/* not UP yet */
+		{ "+tttttttt+t", true }, { "+tttttttt+x", false },
+		{ "+ttttttttlt", true },
+		{ "+xxx......++", false }, { "", false }, { "+", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		char got[32];
+		const struct verdict v = live(cases[i].probes, &shipped, got);
+
+		if (verdict_silent(&v) != cases[i].silent)
+			fail_msg("%s", cases[i].probes);
+	}
+}
+
+static void
+test_silent_for_ages(void **state)
+{
+	char probes[256] = "+xx+", got[256];
+	struct verdict v;
+
+	(void)state;
+	memset(probes + 4, 't', 200);
+	v = live(probes, &shipped, got);
+	assert_true(verdict_silent(&v));
+	/* Its proofs are not known any more. */
+	memcpy(probes, "+xxx", 4);
+	v = live(probes, &shipped, got);
+	assert_true(verdict_silent(&v));
+	probes[160] = 'x';
+	v = live(probes, &shipped, got);
+	assert_false(verdict_silent(&v));
+	/* Silent, and then answering for long: what led there is gone. */
+	memset(probes + 4, 't', 20);
+	memset(probes + 24, 'n', 180);
+	v = live(probes, &shipped, got);
+	assert_int_equal(v.state, MCSHM_DOWN);
+	assert_true(verdict_silent(&v));
+}
+
+static void
+test_unanswered(void **state)
+{
+	static const struct {
+		const char *probes;
+		bool yes;
+	} cases[] = {
+		{ "", false }, { "+", false }, { "+t", true }, { "+x", false },
+		{ "+tx", true }, { "+t+", false }, { "+tl", true },
+		{ "+to", false },
+		{ "+tt", true }, { "+tttttttt", false }, { "tt", true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		char got[32];
+		const struct verdict v = live(cases[i].probes, &shipped, got);
+
+		assert_int_equal(verdict_unanswered(&v), cases[i].yes);
+	}
+}
+
+static void
+test_failures(void **state)
+{
+	char got[128], probes[128] = "xxx";
+
+	(void)state;
+	for (unsigned i = 0; i < 70; i++) {
+		const struct verdict v = live(probes, &shipped, got);
+
+		assert_int_equal(v.state, MCSHM_DOWN);
+		assert_int_equal(verdict_failures(&v), i < 64 ? i : 64);
+		strcat(probes, i % 2 ? "x" : "t");
+	}
+	assert_int_equal(verdict_failures(&(struct verdict){
+	    .state = MCSHM_DOWN, .history = 1, .seen = 3 }), 0);
+}
+
+static void
 test_words(void **state)
 {
 	char got[32];
@@ -299,9 +601,41 @@ test_words(void **state)
 	assert_int_equal(v.seen, 0x1f);		/* the first made it UP */
 }
 
-/* All that our own fault changes is the silence that it came into. */
+/* A local result changes nothing; but until the next look no time passes. */
 static void
 test_local(void **state)
+{
+	static const char *const probes[] = { "", "+", "+x", "+xt", "+tt" };
+	const struct verdict_probe local = { .class = VERDICT_LOCAL,
+	    .wrong = true, .began = 9 * SECOND, .ended = 10 * SECOND };
+	const struct verdict_probe later = { .class = VERDICT_LOCAL,
+	    .began = 11 * SECOND, .ended = 12 * SECOND };
+	const struct verdict_probe x = at(VERDICT_PROOF, 20 * SECOND,
+	    20 * SECOND);
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(probes); i++) {
+		char got[32];
+		const struct verdict v = live(probes[i], &shipped, got);
+		struct verdict w = verdict_step(v, &shipped, &local);
+
+		assert_int_equal(w.blind_since, 9 * SECOND);
+		w.blind_since = 0;
+		assert_memory_equal(&v, &w, sizeof v);
+		w.blind_since = 9 * SECOND;
+		w = verdict_step(w, &shipped, &later);
+		assert_int_equal(w.silent_since, v.silent_since == 0 ? 0 :
+		    v.silent_since + 2 * SECOND);
+		w = verdict_step(w, &shipped, &x);
+		assert_int_equal(w.blind_since, 0);
+		assert_int_equal(w.silent_since, v.silent_since == 0 ? 0 :
+		    v.silent_since + 11 * SECOND);
+	}
+}
+
+/* All that it changes is the silence that it came into. */
+static void
+test_void(void **state)
 {
 	static const struct {
 		const char *probes;
@@ -313,17 +647,19 @@ test_local(void **state)
 		{ "+t+xt", 0xe },
 		{ "xxx......+", 0x1 },
 	};
-	const struct verdict_probe local = { VERDICT_LOCAL, true,
-	    9 * SECOND, 10 * SECOND };
+	const struct verdict_probe ours = { .class = VERDICT_VOID,
+	    .wrong = true, .began = 9 * SECOND, .ended = 10 * SECOND };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		char got[32];
 		struct verdict v = live(cases[i].probes, &shipped, got);
-		const struct verdict w = verdict_step(v, &shipped, &local);
+		const struct verdict w = verdict_step(v, &shipped, &ours);
 
 		v.silent_since = 0;
 		v.seen = cases[i].seen;
+		if ((v.proof & ((v.history & -v.history) - 1)) == 0)
+			v.failing_since = 0;
 		if (memcmp(&v, &w, sizeof v) != 0)
 			fail_msg("\"%s\": seen 0x%llx", cases[i].probes,
 			    (unsigned long long)w.seen);
@@ -339,6 +675,8 @@ test_usable(void **state)
 
 		assert_int_equal(verdict_usable(&v),
 		    s == MCSHM_UNKNOWN || s == MCSHM_UP);
+		assert_int_equal(verdict_out(&v),
+		    s == MCSHM_DOWN || s == MCSHM_RECOVERING);
 	}
 }
 
@@ -389,6 +727,16 @@ test_inherit(void **state)
 	w = verdict_inherit(v, 13 * SECOND, 12 * SECOND, gap);
 	assert_int_equal(w.seen, 0);
 
+	/* Who left it kept no failing_since. */
+	w = v;
+	w.failing_since = 0;
+	w = verdict_inherit(w, checked, 12 * SECOND, gap);
+	assert_int_equal(w.failing_since, v.silent_since);
+	w = live("+xx", &shipped, got);
+	w.failing_since = 0;
+	w = verdict_inherit(w, checked, 12 * SECOND, gap);
+	assert_int_equal(w.failing_since, checked);
+
 	w = v;
 	w.state = MCSHM_RECOVERING;
 	w = verdict_inherit(w, checked, checked, gap);
@@ -398,12 +746,12 @@ test_inherit(void **state)
 static void
 test_inherited_evidence_does_not_count(void **state)
 {
-	const struct verdict_probe x = { VERDICT_PROOF, false,
-	    100 * SECOND, 100 * SECOND + MS };
-	const struct verdict_probe t = { VERDICT_SILENCE, false,
-	    100 * SECOND, 101 * SECOND };
-	const struct verdict_probe good = { VERDICT_GOOD, false,
-	    100 * SECOND, 100 * SECOND + MS };
+	const struct verdict_probe x = at(VERDICT_PROOF,
+	    100 * SECOND, 100 * SECOND + MS);
+	const struct verdict_probe t = at(VERDICT_SILENCE,
+	    100 * SECOND, 101 * SECOND);
+	const struct verdict_probe good = at(VERDICT_GOOD,
+	    100 * SECOND, 100 * SECOND + MS);
 	char got[32];
 	struct verdict v = live("+xx", &shipped, got);
 
@@ -436,10 +784,10 @@ test_inherited_evidence_does_not_count(void **state)
 static void
 test_forget(void **state)
 {
-	const struct verdict_probe x = { VERDICT_PROOF, false,
-	    100 * SECOND, 100 * SECOND + MS };
-	const struct verdict_probe t = { VERDICT_SILENCE, false,
-	    100 * SECOND, 101 * SECOND };
+	const struct verdict_probe x = at(VERDICT_PROOF,
+	    100 * SECOND, 100 * SECOND + MS);
+	const struct verdict_probe t = at(VERDICT_SILENCE,
+	    100 * SECOND, 101 * SECOND);
 	char got[32];
 	struct verdict v = live("+xxt", &shipped, got), w = verdict_forget(v);
 
@@ -448,6 +796,7 @@ test_forget(void **state)
 	assert_int_equal(w.silent_since, 0);
 	w.seen = v.seen;
 	w.silent_since = v.silent_since;
+	w.failing_since = v.failing_since;
 	assert_memory_equal(&v, &w, sizeof v);
 
 	/* A silence of 98 seconds, with a pause in it, is none. */
@@ -467,8 +816,10 @@ test_forget(void **state)
 static void
 test_clock_behind(void **state)
 {
-	const struct verdict_probe good = { VERDICT_GOOD, false, MS, 2 * MS };
-	const struct verdict_probe t = { VERDICT_SILENCE, false, MS, 2 * MS };
+	const struct verdict_probe good = at(VERDICT_GOOD,
+	    MS, 2 * MS);
+	const struct verdict_probe t = at(VERDICT_SILENCE,
+	    MS, 2 * MS);
 	char got[32];
 	struct verdict v = live("xxx", &shipped, got);
 
@@ -486,17 +837,19 @@ test_clock_behind(void **state)
 static void
 test_wrong_is_proof(void **state)
 {
-	const struct verdict_probe good = { VERDICT_GOOD, true, MS, 2 * MS };
-	const struct verdict v = verdict_step(verdict_init(0), &shipped, &good);
+	struct verdict_probe good = at(VERDICT_GOOD, MS, 2 * MS);
+	struct verdict v;
 
 	(void)state;
+	good.wrong = true;
+	v = verdict_step(verdict_init(0), &shipped, &good);
 	assert_int_equal(v.wrong, 0);
 }
 
 /* The obvious implementation ---------------------------------------------- */
 
 struct obvious {
-	char state;			/* ? U H D */
+	char state;			/* ? U H D R */
 	char *life;			/* '+', 'x', 't': all n of them; 'v':
 					 * was 't', and is void */
 	int n, from;			/* from: since the state changed */
@@ -504,27 +857,75 @@ struct obvious {
 					 * proofs between them */
 	uint64_t since, down_since, back_since;
 	uint64_t silent_since;
+	uint64_t blind, lost;		/* since when nobody looks, 0; and for
+					 * how long nobody did, in a silence */
 	bool silent;			/* no success since silent_since */
+	uint64_t began[1000];		/* of each in life */
+	uint64_t outage_since;
+	uint64_t flapped, hold;
+	int flaps;
+	int open;			/* failures before it are void, all */
 };
 
-static void
-obvious_change(struct obvious *o, char to, uint64_t now)
+static bool
+obvious_out(const struct obvious *o)
 {
+	return o->state == 'D' || o->state == 'R';
+}
+
+/* It is called for each probe, and no two windows pass between two. */
+static void
+obvious_forget(struct obvious *o, const struct verdict_rule *r, uint64_t now)
+{
+	while (o->flaps > 0 && r->flap_window > 0 && now > o->flapped &&
+	    now - o->flapped >= r->flap_window) {
+		o->flaps--;
+		o->flapped += r->flap_window;
+	}
+}
+
+static void
+obvious_outage(struct obvious *o, const struct verdict_rule *r, uint64_t now)
+{
+	o->down_since = now;
+	o->flaps++;
+	o->flapped = now;
+	o->hold = o->flaps < 3 ? 0 : r->flap_hold;
+	for (int i = 3; i < o->flaps && o->hold < r->flap_hold_max; i++)
+		o->hold *= 2;
+	if (o->hold > r->flap_hold_max)
+		o->hold = r->flap_hold_max;
+	/* The first failure behind the last answer. */
+	for (int i = o->n - 1; i >= o->open && o->life[i] != '+'; i--)
+		o->outage_since = o->began[i];
+}
+
+static void
+obvious_change(struct obvious *o, const struct verdict_rule *r, char to,
+    uint64_t now)
+{
+	const bool was_out = obvious_out(o);
+
 	if (o->state == to)
 		return;
-	if (o->state == 'D')
-		o->back_since = now;
-	if (to == 'D')
-		o->down_since = now;
 	o->state = to;
 	o->since = now;
 	o->from = o->n;
 	o->goods = o->proofs = o->silences = 0;
+	if (to == 'R') {
+		o->from--;
+		o->goods = 1;
+	}
+	if (was_out && !obvious_out(o))
+		o->back_since = now;
+	if (!was_out && obvious_out(o))
+		obvious_outage(o, r, now);
 }
 
 static void
 obvious_count(struct obvious *o, char c, uint64_t began)
 {
+	o->began[o->n] = began;
 	o->life[o->n++] = c;
 	o->goods = c == '+' ? o->goods + 1 : 0;
 	o->proofs = c == 'x' ? o->proofs + 1 : 0;
@@ -533,21 +934,29 @@ obvious_count(struct obvious *o, char c, uint64_t began)
 		o->silent = false;
 	} else if (c == 't') {
 		o->silences++;
-		if (!o->silent)
+		if (!o->silent) {
 			o->silent_since = began;
+			o->lost = 0;
+		}
 		o->silent = true;
 	}
 }
 
 /* Whatever was silent since the last answer: it may have been us. */
 static void
-obvious_local(struct obvious *o)
+obvious_void(struct obvious *o)
 {
+	bool proof = false;
+
 	o->silent = false;
 	o->silences = 0;
-	for (int i = o->n - 1; i >= 0 && o->life[i] != '+'; i--)
+	for (int i = o->n - 1; i >= o->open && o->life[i] != '+'; i--) {
+		proof |= o->life[i] == 'x';
 		if (o->life[i] == 't')
 			o->life[i] = 'v';
+	}
+	if (!proof)
+		o->open = o->n;
 }
 
 /* Is the ratio reached by probes of these kinds? */
@@ -565,34 +974,68 @@ obvious_ratio(const struct obvious *o, const struct verdict_rule *r,
 static void
 obvious_failed(struct obvious *o, const struct verdict_rule *r, uint64_t now)
 {
+	const uint64_t silence = now - o->silent_since - o->lost;
 	const bool held = o->state == 'H' || obvious_ratio(o, r, "xt") ||
-	    (o->silences >= 2 && now - o->silent_since >= r->hold_after);
+	    (o->silences >= 2 && silence >= r->hold_after);
 	const bool rehash = r->rehash_after == 0 ||
-	    (o->silent && now - o->silent_since >= r->rehash_after);
+	    (o->silent && silence >= r->rehash_after);
 
 	if (o->state == 'D')
 		return;
 	if (o->proofs >= r->fall || obvious_ratio(o, r, "x"))
-		obvious_change(o, 'D', now);
+		obvious_change(o, r, 'D', now);
 	else if (held)
-		obvious_change(o, rehash ? 'D' : 'H', now);
+		obvious_change(o, r, rehash || o->state == 'R' ? 'D' : 'H',
+		    now);
+}
+
+static void
+obvious_good(struct obvious *o, const struct verdict_rule *r,
+    const struct verdict_probe *p)
+{
+	const uint64_t now = p->ended, outage = o->since - o->outage_since;
+	int rise = r->rise;
+
+	if (!obvious_out(o)) {
+		obvious_change(o, r, 'U', now);
+		return;
+	}
+	if (o->state == 'D' && r->recovery > 0) {
+		obvious_change(o, r, 'R', now);
+		return;
+	}
+	if (p->fresh_start && rise > 2)
+		rise = 2;
+	if (o->goods < rise || !p->cleared || now < o->down_since + o->hold)
+		return;
+	if (!p->fresh_start && now - o->down_since < r->min_down_time)
+		return;
+	if (!p->fresh_start && o->state == 'R' && now - o->since <
+	    (outage < r->recovery ? outage : r->recovery))
+		return;
+	obvious_change(o, r, 'U', now);
 }
 
 static void
 obvious_step(struct obvious *o, const struct verdict_rule *r,
     const struct verdict_probe *p)
 {
-	if (p->class == VERDICT_LOCAL) {
-		obvious_local(o);
+	if (o->blind != 0)
+		o->lost += p->began - o->blind;
+	o->blind = p->class == VERDICT_LOCAL ? p->began : 0;
+	if (p->class == VERDICT_LOCAL)
+		return;
+	if (p->class == VERDICT_VOID) {
+		obvious_void(o);
 		return;
 	}
 	obvious_count(o, p->class == VERDICT_GOOD ? '+' :
 	    p->class == VERDICT_PROOF ? 'x' : 't', p->began);
+	obvious_forget(o, r, p->ended);
 	if (p->class != VERDICT_GOOD)
 		obvious_failed(o, r, p->ended);
-	else if (o->state != 'D' || (o->goods >= r->rise &&
-	    p->ended - o->since >= r->min_down_time))
-		obvious_change(o, 'U', p->ended);
+	else
+		obvious_good(o, r, p);
 }
 
 static bool
@@ -600,7 +1043,7 @@ obvious_in_transition(const struct obvious *o)
 {
 	const char newest = o->n > 0 ? o->life[o->n - 1] : ' ';
 
-	return o->state == '?' || o->state == 'H' ||
+	return strchr("?HR", o->state) != NULL ||
 	    (o->state == 'U' && newest != '+') ||
 	    (o->state == 'D' && newest == '+');
 }
@@ -610,7 +1053,11 @@ agree(const struct verdict *v, const struct obvious *o)
 {
 	return letter(v) == o->state && v->since == o->since &&
 	    v->down_since == o->down_since && v->back_since == o->back_since &&
-	    v->silent_since == (o->silent ? o->silent_since : 0) &&
+	    v->silent_since == (o->silent ? o->silent_since + o->lost : 0) &&
+	    v->outage_since == o->outage_since &&
+	    v->flaps == (uint32_t)o->flaps && v->flapped == o->flapped &&
+	    (v->hold_until == 0 ? o->hold == 0 :
+		v->hold_until == o->down_since + o->hold) &&
 	    v->probes == (uint64_t)o->n &&
 	    verdict_in_transition(v) == obvious_in_transition(o) &&
 	    verdict_usable(v) == (o->state == '?' || o->state == 'U');
@@ -640,28 +1087,31 @@ pair_step(struct pair *now, const struct verdict_rule *r, char c)
 	if (agree(&now->v, &now->o))
 		return;
 	fail_msg("rise %u fall %u ratio %u/%u hold %u rehash %u min_down %u "
-	    "(ms): %.*s: %c, obviously %c", r->rise, r->fall, r->ratio_bad,
-	    r->ratio_of, (unsigned)(r->hold_after / MS),
-	    (unsigned)(r->rehash_after / MS), (unsigned)(r->min_down_time / MS),
-	    now->o.n, now->o.life, letter(&now->v), now->o.state);
+	    "recovery %u flap %u to %u in %u (ms): %.*s, then %c: %c, "
+	    "obviously %c", r->rise, r->fall, r->ratio_bad, r->ratio_of,
+	    (unsigned)(r->hold_after / MS), (unsigned)(r->rehash_after / MS),
+	    (unsigned)(r->min_down_time / MS), (unsigned)(r->recovery / MS),
+	    (unsigned)(r->flap_hold / MS), (unsigned)(r->flap_hold_max / MS),
+	    (unsigned)(r->flap_window / MS), now->o.n, now->o.life, c,
+	    letter(&now->v), now->o.state);
 }
 
 #define SHORT_LIFE 10
 
 static void
-every_life(const struct verdict_rule *rule, const struct pair *before,
-    int left)
+every_life(const struct verdict_rule *rule, const char *letters,
+    const struct pair *before, int left)
 {
 	if (left == 0)
 		return;
-	for (const char *c = "+xtl"; *c != '\0'; c++) {
+	for (const char *c = letters; *c != '\0'; c++) {
 		struct pair now = *before;
 		char life[SHORT_LIFE];
 
 		memcpy(life, before->o.life, sizeof life);
 		now.o.life = life;
 		pair_step(&now, rule, *c);
-		every_life(rule, &now, left - 1);
+		every_life(rule, letters, &now, left - 1);
 	}
 }
 
@@ -683,7 +1133,35 @@ test_every_life_of_ten(void **state)
 		char life[SHORT_LIFE] = "";
 		const struct pair birth = pair_init(life);
 
-		every_life(&rules[i], &birth, SHORT_LIFE);
+		every_life(&rules[i], "+xtl", &birth, SHORT_LIFE);
+		every_life(&rules[i], "+xtlo", &birth, SHORT_LIFE - 2);
+	}
+}
+
+/* With who comes back, and how. */
+static void
+test_every_life_of_who_comes_back(void **state)
+{
+	static const struct verdict_rule rules[] = {
+		{ .rise = 2, .fall = 1, .hold_after = SECOND,
+		  .rehash_after = 2 * SECOND, .recovery = 700 * MS },
+		{ .rise = 3, .fall = 2, .hold_after = SECOND,
+		  .min_down_time = 600 * MS, .recovery = 10 * SECOND },
+		{ .rise = 1, .fall = 1, .hold_after = SECOND,
+		  .flap_hold = 400 * MS, .flap_hold_max = 600 * MS,
+		  .flap_window = 2 * SECOND },
+		{ .rise = 1, .fall = 1, .ratio_bad = 2, .ratio_of = 4,
+		  .recovery = 300 * MS, .flap_hold = 300 * MS,
+		  .flap_hold_max = 2 * SECOND, .flap_window = SECOND },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rules); i++) {
+		char life[SHORT_LIFE] = "";
+		const struct pair birth = pair_init(life);
+
+		every_life(&rules[i], "+xtlnf", &birth, 7);
+		every_life(&rules[i], "+xtf", &birth, SHORT_LIFE - 1);
 	}
 }
 
@@ -714,7 +1192,7 @@ test_every_life_of_six_by_many_rules(void **state)
 		char life[SHORT_LIFE] = "";
 		const struct pair birth = pair_init(life);
 
-		every_life(&rule, &birth, 6);
+		every_life(&rule, "+xtl", &birth, 6);
 	}
 }
 
@@ -755,6 +1233,13 @@ random_rule(uint64_t *seed)
 	if (roll(seed, 4) > 0)
 		r.rehash_after = r.hold_after +
 		    roll(seed, 9) * roll(seed, 1000) * MS;
+	if (roll(seed, 2) > 0)
+		r.recovery = roll(seed, 20) * roll(seed, 1000) * MS;
+	if (roll(seed, 2) > 0) {
+		r.flap_hold = roll(seed, 20) * roll(seed, 1000) * MS;
+		r.flap_hold_max = r.flap_hold * (1 + roll(seed, 9));
+	}
+	r.flap_window = (1 + roll(seed, 99)) * SECOND;
 	return r;
 }
 
@@ -768,10 +1253,10 @@ random_life(uint64_t *seed, const struct verdict_rule *rule, char *life,
 
 	for (int i = 0; i < length; i++) {
 		if (roll(seed, 12) == 0)
-			mostly = "++xtel"[roll(seed, 6)];
+			mostly = "++xtelnfo"[roll(seed, 9)];
 		now.clock.due += roll(seed, 8) ? 0 : roll(seed, 2000) * MS;
 		pair_step(&now, rule, roll(seed, 5) ? mostly :
-		    "+xtel"[roll(seed, 5)]);
+		    "+xtelnfo"[roll(seed, 8)]);
 	}
 }
 
@@ -789,6 +1274,40 @@ test_long_lives(void **state)
 	}
 }
 
+/* The first answer of a server that took the place of one that was DOWN. */
+static void
+test_replaced(void **state)
+{
+	const struct verdict_probe bad = { .class = VERDICT_PROOF,
+		.began = 20 * SECOND, .ended = 20 * SECOND };
+	const struct verdict_probe good = { .class = VERDICT_GOOD,
+		.began = 21 * SECOND, .ended = 21 * SECOND };
+	struct verdict_rule rule = shipped;
+	char got[16];
+	struct verdict v = live("+xxx", &rule, got);
+
+	(void)state;
+	rule.recovery = rule.min_down_time = 60 * SECOND;
+	assert_int_equal(v.state, MCSHM_DOWN);
+	assert_int_equal(verdict_step(v, &rule, &good).state,
+	    MCSHM_RECOVERING);
+	v.flaps = VERDICT_FLAPS;
+	v.hold_until = 1000 * SECOND;
+	v = verdict_replace(v);
+	assert_int_equal(v.state, MCSHM_DOWN);
+	v = verdict_step(v, &rule, &bad);
+	assert_int_equal(v.state, MCSHM_DOWN);
+	v = verdict_step(v, &rule, &good);
+	assert_int_equal(v.state, MCSHM_UP);
+	assert_false(v.newcomer);
+	assert_false(verdict_flapping(&v));
+	for (int i = 0; i < 3; i++)
+		v = verdict_step(v, &rule, &bad);
+	assert_int_equal(v.state, MCSHM_DOWN);
+	assert_int_equal(verdict_step(v, &rule, &good).state,
+	    MCSHM_RECOVERING);
+}
+
 int
 main(void)
 {
@@ -796,8 +1315,15 @@ main(void)
 		cmocka_unit_test(test_lives),
 		cmocka_unit_test(test_no_flapping_after_an_outage),
 		cmocka_unit_test(test_times),
+		cmocka_unit_test(test_outage),
+		cmocka_unit_test(test_flaps),
+		cmocka_unit_test(test_silent),
+		cmocka_unit_test(test_silent_for_ages),
+		cmocka_unit_test(test_unanswered),
+		cmocka_unit_test(test_failures),
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_local),
+		cmocka_unit_test(test_void),
 		cmocka_unit_test(test_usable),
 		cmocka_unit_test(test_in_transition),
 		cmocka_unit_test(test_inherit),
@@ -806,8 +1332,10 @@ main(void)
 		cmocka_unit_test(test_clock_behind),
 		cmocka_unit_test(test_wrong_is_proof),
 		cmocka_unit_test(test_every_life_of_ten),
+		cmocka_unit_test(test_every_life_of_who_comes_back),
 		cmocka_unit_test(test_every_life_of_six_by_many_rules),
 		cmocka_unit_test(test_long_lives),
+		cmocka_unit_test(test_replaced),
 	};
 
 	return cmocka_run_group_tests_name("verdict", tests, NULL, NULL);

@@ -90,6 +90,7 @@ class State(NamedTuple):
     rtt: float                  # seconds, of the last answer
     down_since: float | None    # when it last went DOWN
     back_since: float | None    # when it last came back from there
+    degraded_names: tuple[str, ...]     # the bits, ("worker-stuck",)
 
 
 class Status(NamedTuple):
@@ -148,12 +149,13 @@ def state_of(verdict: int, admin: int, usable: int, held: int,
              reason: str | None, reason_text: str | None, degraded: int,
              history: int, proof: int, wrong: int, seen: int, since: int,
              checked: int, probes: int, failures: int, rtt_us: int,
-             down_since: int, back_since: int) -> State:
+             down_since: int, back_since: int,
+             degraded_names: tuple[str, ...]) -> State:
     return State(
         _known(Verdict, verdict), _known(Admin, admin), bool(usable),
         bool(held), reason, reason_text, degraded, history, proof, wrong, seen,
         _time(since), _time(checked), probes, failures, rtt_us / 1e6,
-        _time(down_since), _time(back_since))
+        _time(down_since), _time(back_since), degraded_names)
 
 
 def status_of(roster: int, generation: int, heartbeat_age: int, servers: int,

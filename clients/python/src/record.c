@@ -54,12 +54,38 @@ record_server(const struct module *mod, const struct mcshm_server *s)
 	    address, (unsigned)s->weight, (unsigned)s->slot);
 }
 
+/* The names of bits; a bit that has none is its number. */
+static PyObject *
+degraded_names(uint64_t bits)
+{
+	PyObject *list = PyList_New(0), *tuple;
+
+	for (unsigned i = 0; list != NULL && i < 64; i++) {
+		const char *name = mcshm_degraded_name(i);
+		PyObject *text;
+
+		if ((bits >> i & 1) == 0)
+			continue;
+		text = name != NULL ? PyUnicode_FromString(name) :
+		    PyUnicode_FromFormat("%u", i);
+		if (text == NULL || PyList_Append(list, text) < 0)
+			Py_CLEAR(list);
+		Py_XDECREF(text);
+	}
+	tuple = list != NULL ? PyList_AsTuple(list) : NULL;
+	Py_XDECREF(list);
+	return tuple;
+}
+
 PyObject *
 record_state(const struct module *mod, const struct mcshm_state *s)
 {
 	const bool failed = s->reason != 0;
+	PyObject *names = degraded_names(s->degraded);
 
-	return PyObject_CallFunction(mod->state_of, "BBBBzzKKKKKKKKKIKK",
+	if (names == NULL)
+		return NULL;
+	return PyObject_CallFunction(mod->state_of, "BBBBzzKKKKKKKKKIKKN",
 	    s->verdict, s->admin, s->usable, s->held,
 	    failed ? mcshm_reason_name(s->reason) : NULL,
 	    failed ? mcshm_reason_text(s->reason) : NULL,
@@ -69,7 +95,7 @@ record_state(const struct module *mod, const struct mcshm_state *s)
 	    (unsigned long long)s->checked, (unsigned long long)s->probes,
 	    (unsigned long long)s->failures, (unsigned)s->rtt_us,
 	    (unsigned long long)s->down_since,
-	    (unsigned long long)s->back_since);
+	    (unsigned long long)s->back_since, names);
 }
 
 PyObject *

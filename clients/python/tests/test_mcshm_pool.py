@@ -219,6 +219,12 @@ def test_the_state_of_one_server(file, pool):
     state = pool.state(c)
     assert state.verdict == mcshm.Verdict.DOWN and state.rtt == 0.004321
     assert state.reason and len(state.reason_text) > len(state.reason)
+    assert (state.degraded, state.degraded_names) == (0, ())
+    file.obey("degraded 2 33", "publish")
+    state = pool.state(c)
+    assert state.degraded_names == ("worker-stuck", "slow")
+    file.obey("degraded 2 2147483648", "publish")
+    assert pool.state(c).degraded_names == ("31",)
     with pytest.raises(TypeError, match="mcshm.Choice"):
         pool.state("cache01")
     file.obey("replace 5")

@@ -32,7 +32,7 @@ def memory_directory():
 class House:
     def __init__(self, name):
         for program in ("mc-checkerd", "mc-shmdump", "tests/fakemc",
-                        "tests/client", "tests/slow_resolver.so"):
+                        "tests/client"):
             assert (BUILD / program).exists(), \
                 f"no {BUILD / program}: make check-build"
         self.directory = pathlib.Path(tempfile.mkdtemp(

@@ -1,5 +1,6 @@
 """One process that a test started: its streams, its signals, its end."""
 import os
+import pathlib
 import select
 import signal
 import subprocess
@@ -92,6 +93,9 @@ class Process:
     def state(self):
         with open(f"/proc/{self.pid}/stat") as f:
             return f.read().rpartition(")")[2].split()[0]
+
+    def proc(self, what):
+        return pathlib.Path(f"/proc/{self.pid}/{what}")
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))

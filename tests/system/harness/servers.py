@@ -79,9 +79,11 @@ class Fake:
     """fakemc: server i of it is in a mode that set() changes."""
 
     def __init__(self, house, count=1, mode="ok", unix=(), name="fake",
-                 netns=None):
+                 netns=None, ip="127.0.0.1", port=0):
         from .house import BUILD
-        options = ["--count", count, "--mode", mode]
+        options = ["--count", count, "--mode", mode, "--address", ip]
+        if port:
+            options += ["--port", port]
         for path in unix:
             options += ["--unix", path]
         self.name = name

@@ -1,0 +1,690 @@
+/*
+ * recovery.c - may a server that was DOWN be trusted again?
+ *
+ * Pure: no I/O, no clock, no allocation, no globals.
+ *
+ * Each step looks at what the last answer said, and at nothing that was hoped
+ * for: a flush that we sent counts no more than one of which we only see that it
+ * was made.
+ */
+#include <string.h>
+
+#include "recovery.h"
+
+#define SECOND UINT64_C(1000000000)	/* ns */
+#define SAME_START 2u			/* s */
+#define UPTIME_AHEAD 3u			/* s; memcached begins to count at 2 */
+#define CLOCK_STEADY 1u			/* s beside rounding, */
+#define CLOCK_DRIFT 2000u		/* and 1 s in so many */
+#define LOCK_GOOD (5 * SECOND)		/* half of its TTL: the rest is for a
+					 * request under way */
+#define WAIT_MOST 125u			/* s; a note for longer is no note */
+#define LOOKS 3u			/* in vain, then it can not do it */
+#define WITNESS_GOOD (280 * SECOND)	/* of its TTL; it ends in whole seconds */
+#define WITNESS_AGAIN (200 * SECOND)
+#define LONG_ENOUGH 10u			/* s of somebody else's answers */
+
+/* Clocks ------------------------------------------------------------------- */
+
+static uint64_t
+passed(uint64_t since, uint64_t now)
+{
+	return now > since ? now - since : 0;
+}
+
+/* The server's clock at a time; or a little before that. */
+static uint64_t
+clock_least(const struct recovery_identity *is, uint64_t at)
+{
+	if (at >= is->at)
+		return is->clock + (at - is->at) / SECOND;
+	return passed((is->at - at + SECOND - 1) / SECOND, is->clock);
+}
+
+/* Or a little after that: the rest of its second, and it may have read its
+ * clock a while before its answer was here. */
+static uint64_t
+clock_most(const struct recovery_identity *is, uint64_t at)
+{
+	if (at >= is->at)
+		return is->clock + 2 + (at - is->at + SECOND - 1) / SECOND;
+	return passed((is->at - at) / SECOND, is->clock + 2);
+}
+
+/* Identity ----------------------------------------------------------------- */
+
+struct recovery_identity
+recovery_identity(const struct mcproto_stats *stats, uint64_t at)
+{
+	return (struct recovery_identity){ .pid = stats->pid,
+		.start = passed(stats->uptime, stats->time),
+		.clock = stats->time, .cmd_flush = stats->cmd_flush,
+		.curr_items = stats->curr_items, .at = at };
+}
+
+/*
+ * By the start: memcached -e goes on with its items under another pid, and with
+ * the very start that it had.  Under one pid, starts may be rounded.
+ */
+bool
+recovery_is_new(const struct recovery_identity *was,
+    const struct recovery_identity *is)
+{
+	const uint64_t apart = is->start > was->start ?
+	    is->start - was->start : was->start - is->start;
+
+	return was->clock != 0 &&
+	    apart > (was->pid == is->pid ? SAME_START : 0);
+}
+
+static bool
+is_same(const struct recovery_identity *was, const struct recovery_identity *is)
+{
+	return was->clock != 0 && !recovery_is_new(was, is);
+}
+
+/* Counters go on as long as the process does. */
+static bool
+is_counting(const struct recovery_identity *was,
+    const struct recovery_identity *is)
+{
+	return is_same(was, is) && was->pid == is->pid;
+}
+
+/* Failures that are void may have been its own, all the same. */
+static uint64_t
+began_at_most(const struct recovery_outage *o)
+{
+	return o->gone != 0 && o->gone < o->since ? o->gone : o->since;
+}
+
+/*
+ * Another process, and it began during the outage.  One that is older, and that
+ * we never saw, is another server by now: who knows what it has.  Where nothing
+ * is known from before, it has to have begun in it for certain.
+ */
+static bool
+is_empty(const struct recovery_outage *o, const struct recovery_identity *is)
+{
+	if (o->before->clock == 0)
+		return is->start != 0 && passed(is->start, is->clock) + 2 <
+		    passed(o->since, is->at) / SECOND;
+	return recovery_is_new(o->before, is) &&
+	    passed(is->start, is->clock) <=
+	    passed(began_at_most(o), is->at) / SECOND + UPTIME_AHEAD;
+}
+
+/* Marks -------------------------------------------------------------------- */
+
+static bool
+is_note(const struct mcproto_mark *m)
+{
+	return m->host[0] != '\0' && m->since == 0;
+}
+
+/* Until when hosts wait, as notes in the server say, and who for the longest. */
+static uint64_t
+notes_until(const struct mcproto_told *told, const char **by)
+{
+	uint64_t until = 0;
+
+	for (uint32_t i = 0; i < MCPROTO_MARKS; i++) {
+		const struct mcproto_mark *m = &told->note[i];
+
+		if (is_note(m) && m->time > until &&
+		    m->time <= told->stats.time + WAIT_MOST) {
+			until = m->time;
+			*by = m->host;
+		}
+	}
+	return until;
+}
+
+/*
+ * Its clock has gone on as ours has.  Else it was stopped, with all that is on
+ * it, or stands still: then times in marks mean nothing.
+ */
+static bool
+is_steady(const struct recovery_outage *o, const struct recovery_look *look)
+{
+	const uint64_t time = look->told->stats.time;
+	const uint64_t off = CLOCK_STEADY +
+	    passed(o->before->at, look->ended) / SECOND / CLOCK_DRIFT;
+
+	return time + off >= clock_least(o->before, look->began) &&
+	    time <= clock_most(o->before, look->ended) + off;
+}
+
+/*
+ * The host had an answer while we had none.  Its row of answers has to have
+ * begun before our outage, or to go along with a good part of it: a short one
+ * may only say that the server was back before we saw it.  Who knows nothing of
+ * the server from before takes any answer for one.
+ */
+static bool
+has_reached(const struct mcproto_mark *m, const struct recovery_outage *o,
+    const struct recovery_identity *clock)
+{
+	const uint64_t from = clock_most(clock, o->since);
+	const uint64_t to = clock_least(clock, o->failed);
+	const uint64_t both = passed(m->since > from ? m->since : from,
+	    m->time < to ? m->time : to);
+
+	if (is_note(m) || m->host[0] == '\0' || m->gap == 0 ||
+	    strcmp(m->host, o->host) == 0)
+		return false;
+	if (o->before->clock == 0)
+		return both > 0;
+	return both >= m->gap && (m->since <= from || both >= LONG_ENOUGH ||
+	    2 * both >= passed(from, to));
+}
+
+/*
+ * Who reached it all the time; NULL: nobody, as far as can be seen.  Times of
+ * the outage are times by its clock as that was before; else, as it is.
+ */
+static const char *
+reached_by(const struct recovery *r, const struct recovery_outage *o,
+    const struct recovery_look *look)
+{
+	const bool known = o->before->clock != 0;
+
+	if (o->failed == 0 || (known && !is_steady(o, look)))
+		return NULL;
+	for (uint32_t i = 0; i < MCPROTO_MARKS; i++)
+		if (has_reached(&look->told->mark[i], o, known ? o->before :
+		    &r->seen))
+			return look->told->mark[i].host;
+	return NULL;
+}
+
+/* Asks --------------------------------------------------------------------- */
+
+/* Nobody waits any more, whom we wait for: one that is ill would keep the
+ * server from all. */
+static bool
+others_waited(const struct recovery *r, uint64_t clock)
+{
+	return clock >= r->until ||
+	    clock >= r->late_clock + RECOVERY_MOST / SECOND;
+}
+
+/* Nobody waits, nor do we, by the server's clock. */
+static bool
+all_waited(const struct recovery *r, uint64_t clock)
+{
+	return r->based && clock >= r->late_clock && others_waited(r, clock);
+}
+
+static bool
+may_lock(const struct recovery *r, const struct recovery_now *now)
+{
+	return r->step == RECOVERY_WAIT && !r->given_up && now->due &&
+	    now->may_flush &&
+	    all_waited(r, clock_least(&r->seen, now->now));
+}
+
+/* Others are to know until when we wait. */
+static bool
+wants_note(const struct recovery *r, const struct recovery_now *now)
+{
+	return !r->given_up && now->now < r->late && r->until < r->late_clock;
+}
+
+/* Nothing in the server shows yet that it was flushed since. */
+static bool
+wants_witness(const struct recovery *r, const struct recovery_now *now)
+{
+	return !r->blind && (!r->witness ||
+	    passed(r->witnessed, now->now) >= WITNESS_AGAIN);
+}
+
+static uint32_t
+asks_look(struct recovery *r, const struct recovery_now *now,
+    struct mcproto_mark *mark)
+{
+	uint32_t asks = MCPROTO_ASK_STATS | MCPROTO_ASK_MARKS;
+
+	if (r->unlock)
+		asks |= MCPROTO_ASK_UNLOCK;
+	else if (may_lock(r, now))
+		asks |= MCPROTO_ASK_LOCK;
+	if (wants_note(r, now)) {
+		*mark = (struct mcproto_mark){ .time = r->late_clock };
+		asks |= MCPROTO_ASK_MARK;
+	}
+	if (wants_witness(r, now))
+		asks |= MCPROTO_ASK_WITNESS;
+	return asks;
+}
+
+/* With a lock that is still good; nobody else is to begin before it is known
+ * what has come of it. */
+static uint32_t
+asks_flush(struct recovery *r, const struct recovery_now *now,
+    struct mcproto_mark *mark)
+{
+	if (now->due && now->may_flush &&
+	    passed(r->locked, now->now) <= LOCK_GOOD)
+		return MCPROTO_ASK_FLUSH | MCPROTO_ASK_RELOCK;
+	r->unlock = passed(r->locked, now->now) <= LOCK_GOOD;
+	r->step = RECOVERY_WAIT;
+	return asks_look(r, now, mark);
+}
+
+/* What it is left with: the marker, then no lock. */
+static uint32_t
+asks_done(const struct recovery *r, struct mcproto_mark *mark)
+{
+	if (r->sign) {
+		*mark = (struct mcproto_mark){ .time = r->base.clock };
+		return MCPROTO_ASK_FLUSHED;
+	}
+	return r->unlock ? MCPROTO_ASK_UNLOCK : 0;
+}
+
+uint32_t
+recovery_asks(struct recovery *r, const struct recovery_rule *rule,
+    const struct recovery_now *now, struct mcproto_mark *mark)
+{
+	if (!rule->flush && r->step != RECOVERY_DONE)
+		return MCPROTO_ASK_STATS;
+	switch ((enum recovery_step)r->step) {
+	case RECOVERY_NONE:
+		return MCPROTO_ASK_STATS | MCPROTO_ASK_MARKS;
+	case RECOVERY_WAIT:
+		if ((!now->due || r->given_up) && !wants_note(r, now) &&
+		    passed(r->seen.at, now->now) < rule->pause)
+			return 0;
+		return asks_look(r, now, mark);
+	case RECOVERY_FLUSH:
+		return asks_flush(r, now, mark);
+	case RECOVERY_VERIFY:
+		return MCPROTO_ASK_STATS | MCPROTO_ASK_MARKS;
+	case RECOVERY_DONE:
+		return asks_done(r, mark);
+	}
+	return 0;
+}
+
+/* Answers ------------------------------------------------------------------ */
+
+static enum recovery_event
+done(struct recovery *r, uint32_t returned, enum recovery_event event)
+{
+	r->step = RECOVERY_DONE;
+	r->returned |= returned;
+	return event;
+}
+
+/* It can not be flushed, or it can not be known. */
+static enum recovery_event
+give_up(struct recovery *r, const struct recovery_rule *rule, uint32_t returned,
+    enum recovery_event event)
+{
+	if (r->given_up)
+		event = RECOVERY_QUIET;
+	r->given_up = true;
+	r->returned |= returned;
+	r->step = rule->flush && rule->stay ? RECOVERY_WAIT : RECOVERY_DONE;
+	return event;
+}
+
+static void
+begin(struct recovery *r, const struct recovery_rule *rule,
+    const struct recovery_outage *o, const struct recovery_look *look)
+{
+	const uint64_t wait = passed(began_at_most(o), look->ended) +
+	    rule->slack;
+
+	r->step = RECOVERY_WAIT;
+	r->first = look->ended;
+	r->late = look->ended + (wait < RECOVERY_MOST ? wait : RECOVERY_MOST);
+}
+
+/* One that is slow to tell may yet do so, while it has to wait anyway. */
+static enum recovery_event
+learn_nothing(struct recovery *r, const struct recovery_rule *rule,
+    const struct recovery_look *look)
+{
+	if (look->began < r->late &&
+	    (look->told->refused & MCPROTO_ASK_STATS) == 0)
+		return RECOVERY_QUIET;
+	if (++r->mute < LOOKS)
+		return RECOVERY_QUIET;
+	r->mute = LOOKS;
+	return give_up(r, rule, MCSHM_RETURNED_UNKNOWN, RECOVERY_MUTE);
+}
+
+static enum recovery_event
+learn_flush(struct recovery *r, const struct recovery_rule *rule,
+    const struct recovery_look *look)
+{
+	const bool answered = look->told->answered & MCPROTO_ASK_FLUSH;
+
+	r->step = RECOVERY_WAIT;
+	r->tried |= !answered || look->told->flushed;
+	if (!answered)
+		return RECOVERY_QUIET;	/* as one that was lost */
+	if (!look->told->flushed) {
+		r->unlock = true;
+		return give_up(r, rule, MCSHM_RETURNED_REFUSED,
+		    RECOVERY_REFUSED);
+	}
+	r->step = RECOVERY_VERIFY;
+	r->said_ok = true;
+	r->idle = 0;
+	return RECOVERY_SENT;
+}
+
+/* It has what it had, or may have. */
+static enum recovery_event
+learn_kept(struct recovery *r, const struct recovery_rule *rule,
+    const struct recovery_outage *o, const struct recovery_identity *is)
+{
+	const bool told = r->returned != 0;
+
+	if (!told)
+		r->returned = is_same(o->before, is) ? MCSHM_RETURNED_SAME :
+		    MCSHM_RETURNED_UNKNOWN;
+	if (rule->flush)
+		return told ? RECOVERY_QUIET : RECOVERY_KEPT;
+	return done(r, 0, RECOVERY_KEPT);
+}
+
+/*
+ * Each look gives a bound, and rounding makes two of them: the less will do, so
+ * that what was said in a note stays true.  A clock that has made a jump is
+ * another matter.
+ */
+static void
+learn_late_clock(struct recovery *r, uint64_t clock)
+{
+	if (r->late_clock == 0 || clock != r->late_clock + 1)
+		r->late_clock = clock;
+}
+
+static void
+learn_late(struct recovery *r, const struct recovery_look *look)
+{
+	if (look->began < r->late)
+		learn_late_clock(r, r->seen.clock + 2 +
+		    (r->late - look->began + SECOND - 1) / SECOND);
+	else if (r->late_clock == 0)
+		r->late_clock = r->seen.clock + 2;
+}
+
+/*
+ * Is our witness there?  Where it can not be stored, or is always gone by the
+ * next look, there is none.
+ */
+static void
+learn_witness(struct recovery *r, const struct recovery_look *look)
+{
+	const bool asked = look->told->answered & look->asks &
+	    MCPROTO_ASK_WITNESS;
+
+	r->witness = look->told->witness;
+	if (r->witness)
+		r->unseen = 0;
+	else if (r->stored && ++r->unseen >= LOOKS)
+		r->blind = true;
+	r->stored = asked && !(look->told->refused & MCPROTO_ASK_WITNESS);
+	if (r->stored)
+		r->witnessed = look->began;
+	else if (asked)
+		r->blind = true;
+}
+
+/*
+ * What to compare with: the last look that nothing old can follow, and at which
+ * our witness was there.  One that is gone, and no flush was counted, proves
+ * nothing.
+ */
+static void
+learn_base(struct recovery *r, const struct recovery_look *look)
+{
+	if (look->began < r->late)
+		return;
+	if (r->blind && r->based)
+		return;
+	r->based = look->told->witness || r->blind;
+	r->base = r->seen;
+}
+
+/*
+ * A flush since then.  The count alone is no proof: memcached counts one that it
+ * refuses (-F), and one that is to come (flush_all 3600).  What it had, our
+ * witness, has to be gone, too; without one, our own flush has to be said to be
+ * done.
+ */
+static bool
+is_flushed(const struct recovery *r, const struct recovery_look *look,
+    uint64_t witnessed)
+{
+	if (!r->based || !is_counting(&r->base, &r->seen) ||
+	    r->seen.cmd_flush <= r->base.cmd_flush)
+		return false;
+	return r->blind ? r->said_ok : !look->told->witness &&
+	    passed(witnessed, look->ended) < WITNESS_GOOD;
+}
+
+/* Somebody flushed it when nothing old could follow. */
+static bool
+is_covered(const struct recovery *r, const struct recovery_look *look,
+    uint64_t witnessed)
+{
+	const struct mcproto_mark *marker = &look->told->marker;
+
+	return is_flushed(r, look, witnessed) || (look->began >= r->late &&
+	    marker->host[0] != '\0' && marker->time >= r->late_clock);
+}
+
+/* Nothing has to be flushed any more.  Who did it has the lock until the marker
+ * is there. */
+static enum recovery_event
+learn_covered(struct recovery *r, const struct recovery_outage *o,
+    const struct recovery_look *look, const char **by)
+{
+	const bool marked = look->told->marker.host[0] != '\0';
+	const char *host = marked ? look->told->marker.host :
+	    look->told->owner;
+	const bool ours = r->tried && (host[0] == '\0' ||
+	    strcmp(host, o->host) == 0);
+
+	r->unlock = look->told->locked;
+	r->sign = ours && !marked && r->based;
+	if (!ours)
+		*by = host;
+	return done(r, MCSHM_RETURNED_FLUSHED, ours ? RECOVERY_FLUSHED :
+	    RECOVERY_FLUSHED_BY);
+}
+
+/* Where there is no memory for a lock (memcached -M), nobody has one: to flush
+ * twice is better than never to be UP again. */
+static bool
+may_go_on(const struct mcproto_told *told)
+{
+	return told->locked || (told->refused & MCPROTO_ASK_LOCK) != 0;
+}
+
+static enum recovery_event
+learn_lock(struct recovery *r, const struct recovery_rule *rule,
+    const struct recovery_look *look)
+{
+	if (r->step == RECOVERY_VERIFY && ++r->idle >= LOOKS)
+		return give_up(r, rule, MCSHM_RETURNED_REFUSED,
+		    RECOVERY_REFUSED);
+	if (!may_go_on(look->told))
+		return RECOVERY_QUIET;
+	if (!all_waited(r, r->seen.clock)) {
+		r->unlock = look->told->locked;
+		return RECOVERY_QUIET;
+	}
+	r->locked = look->began;
+	r->step = RECOVERY_FLUSH;
+	return RECOVERY_LOCKED;
+}
+
+/* Nothing but somebody else is in the way. */
+static enum recovery_event
+learn_waits(struct recovery *r, const struct recovery_look *look,
+    const char *waits, const char **by)
+{
+	if (r->waits || r->given_up || look->began < r->late ||
+	    r->seen.clock < r->late_clock ||
+	    others_waited(r, r->seen.clock))
+		return RECOVERY_QUIET;
+	r->waits = true;
+	*by = waits;
+	return RECOVERY_WAITS;
+}
+
+/* It is not ours to flush: others had it all the time, or it was never used
+ * from here. */
+static enum recovery_event
+learn_foreign(struct recovery *r, const struct recovery_outage *o,
+    const struct recovery_look *look, const char **by)
+{
+	const char *host = reached_by(r, o, look);
+
+	if (host == NULL && (o->before->clock != 0 || o->used))
+		return RECOVERY_QUIET;
+	r->unlock = look->told->locked;
+	if (host == NULL)
+		return done(r, 0, RECOVERY_STRANGE);
+	*by = host;
+	return done(r, MCSHM_RETURNED_OUR_FAULT, RECOVERY_OURS);
+}
+
+/* It has to be flushed. */
+static enum recovery_event
+learn_due(struct recovery *r, const struct recovery_rule *rule,
+    const struct recovery_outage *o, const struct recovery_look *look,
+    const char **by)
+{
+	const uint64_t witnessed = r->witnessed;
+	const char *waits = "";
+	enum recovery_event event;
+
+	r->until = notes_until(look->told, &waits);
+	learn_late(r, look);
+	learn_witness(r, look);
+	if (is_covered(r, look, witnessed))
+		return learn_covered(r, o, look, by);
+	learn_base(r, look);
+	event = learn_lock(r, rule, look);
+	return event != RECOVERY_QUIET ? event :
+	    learn_waits(r, look, waits, by);
+}
+
+static enum recovery_event
+learn_look(struct recovery *r, const struct recovery_rule *rule,
+    const struct recovery_outage *o, const struct recovery_look *look,
+    const char **by)
+{
+	enum recovery_event kept, event;
+
+	r->mute = 0;
+	r->seen = recovery_identity(&look->told->stats, look->ended);
+	r->unlock = false;
+	if (is_empty(o, &r->seen)) {
+		r->returned = 0;
+		return done(r, MCSHM_RETURNED_RESTARTED, RECOVERY_RESTARTED);
+	}
+	kept = learn_kept(r, rule, o, &r->seen);
+	if (r->step == RECOVERY_DONE)
+		return kept;
+	event = learn_foreign(r, o, look, by);
+	if (event != RECOVERY_QUIET)
+		return event;
+	event = learn_due(r, rule, o, look, by);
+	return kept != RECOVERY_QUIET && r->step != RECOVERY_DONE ? kept :
+	    event;
+}
+
+enum recovery_event
+recovery_learn(struct recovery *r, const struct recovery_rule *rule,
+    const struct recovery_outage *outage, const struct recovery_look *look,
+    const char **by)
+{
+	*by = "";
+	if (r->step == RECOVERY_DONE) {
+		recovery_tidied(r, look->asks);
+		return RECOVERY_QUIET;
+	}
+	if (r->step == RECOVERY_NONE)
+		begin(r, rule, outage, look);
+	if (look->asks & MCPROTO_ASK_FLUSH)
+		return learn_flush(r, rule, look);
+	if (!(look->asks & MCPROTO_ASK_STATS))
+		return RECOVERY_QUIET;
+	if (!look->told->stats.whole)
+		return learn_nothing(r, rule, look);
+	return learn_look(r, rule, outage, look, by);
+}
+
+void
+recovery_lost(struct recovery *r, uint32_t asks)
+{
+	if (asks & MCPROTO_ASK_FLUSH) {
+		r->tried = true;
+		r->step = RECOVERY_WAIT;
+	}
+	if (asks & MCPROTO_ASK_UNLOCK)
+		r->unlock = false;
+}
+
+void
+recovery_tidied(struct recovery *r, uint32_t asks)
+{
+	if (asks & MCPROTO_ASK_UNLOCK)
+		r->unlock = false;
+	if (asks & MCPROTO_ASK_FLUSHED) {
+		r->sign = false;
+		r->unlock = true;
+	}
+}
+
+bool
+recovery_cleared(const struct recovery *r)
+{
+	return r->step == RECOVERY_DONE;
+}
+
+bool
+recovery_is_risk(uint32_t returned)
+{
+	return (returned & (MCSHM_RETURNED_SAME | MCSHM_RETURNED_UNKNOWN |
+	    MCSHM_RETURNED_OUR_FAULT | MCSHM_RETURNED_REFUSED)) != 0 &&
+	    (returned & (MCSHM_RETURNED_RESTARTED |
+		MCSHM_RETURNED_FLUSHED)) == 0;
+}
+
+/* While it is UP ----------------------------------------------------------- */
+
+void
+recovery_contact(struct recovery_contact *c, uint64_t began, bool good,
+    bool up, uint64_t gap)
+{
+	if (!good) {
+		if (!up)
+			*c = (struct recovery_contact){ 0 };
+		return;
+	}
+	if (c->last == 0 || passed(c->last, began) > gap)
+		c->since = began;
+	c->last = began;
+}
+
+bool
+recovery_vouch(struct mcproto_mark *mark, const struct recovery_contact *c,
+    const struct recovery_identity *is, uint64_t gap)
+{
+	if (is->clock == 0 || c->last == 0)
+		return false;
+	*mark = (struct mcproto_mark){ .time = clock_least(is, c->last),
+		.since = clock_most(is, c->since),
+		.gap = (gap + SECOND - 1) / SECOND };
+	return mark->since < mark->time;
+}

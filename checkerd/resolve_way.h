@@ -1,0 +1,63 @@
+/*
+ * resolve_way.h - between the queue of questions and who finds out.
+ *
+ *	resolve_ask() -> asked -> way -> answered -> resolve_fetch()
+ *	                                    eventfd -> the loop
+ *
+ * Private to resolve*.c.  A question is allocated whole, with room for its
+ * answer, so that nothing can fail behind the loop's back.
+ */
+#ifndef RESOLVE_WAY_H
+#define RESOLVE_WAY_H
+
+#include <pthread.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+
+#include "address.h"
+#include "resolve.h"
+
+struct ask {
+	STAILQ_ENTRY(ask) next;
+	uint32_t port;
+	struct resolve_answer answer;
+	char host[ADDRESS_HOST_MAX + 1];
+};
+STAILQ_HEAD(asks, ask);
+
+struct way;			/* each has its own */
+
+struct resolve {
+	pthread_mutex_t lock;	/* guards all below, and what a way says */
+	struct asks asked, answered;
+	unsigned waiting;	/* in `asked` */
+	unsigned at_once;
+	bool closed;
+	int fd;			/* eventfd: `answered` is not empty */
+	struct way *way;
+};
+
+/* resolve.c; all but answer_add() with the lock held. */
+/* The next question, NULL: none waits. */
+struct ask *ask_next(struct resolve *r);
+/* It could not be answered after all: the next one again. */
+void ask_back(struct resolve *r, struct ask *a);
+void ask_answered(struct resolve *r, struct ask *a);
+/* The addresses that sort first are kept, each once. */
+void answer_add(struct ask *a, const struct sockaddr *sa);
+/* Start a thread that is deaf to signals: they are the loop's. */
+int way_thread(pthread_t *id, bool detached, void *(*run)(void *), void *arg);
+/* When no thread uses it any longer, without the lock. */
+void resolve_free(struct resolve *r);
+
+/* The way. */
+/* 0 or an errno. */
+int way_open(struct resolve *r);
+/* With the lock held: there will be one more question.  0 or an errno: nobody
+ * is there to look. */
+int way_wake(struct resolve *r);
+/* With r->closed set, and the lock held, which it lets go of: end, with
+ * resolve_free() as the last thing. */
+void way_close(struct resolve *r);
+
+#endif

@@ -1,0 +1,441 @@
+/*
+ * tls.c - TLS on a socket that is there already, by OpenSSL.
+ *
+ * A certificate is always looked at and never ends a handshake: whether it is
+ * trusted is a thing to be known of a server that lives (tls_trusted()).
+ */
+#include "tls.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+struct tls {
+	SSL_CTX *ctx;
+	bool verify;
+	unsigned char sum[EVP_MAX_MD_SIZE];	/* of all its files */
+};
+
+struct tls_peer {
+	SSL_CTX *ctx;
+	bool verify;
+	bool is_ip;
+	char *name;			/* "": any */
+	SSL_SESSION *session;		/* the newest, NULL: none */
+	unsigned resumed;		/* since its first handshake: it, or
+					 * those that it came from */
+	unsigned alone;			/* connections to make without */
+};
+
+/* Its SSL's app data. */
+struct tls_conn {
+	SSL *ssl;
+	struct tls_peer *peer;
+	bool offers;			/* a session */
+	bool alone;			/* and keeps none */
+	unsigned resumed;		/* as the peer's, with this one */
+};
+
+/* Context ----------------------------------------------------------------- */
+
+static int
+wrong(char why[TLS_WHY], const char *key, const char *path, const char *what)
+{
+	snprintf(why, TLS_WHY, "%s = %s: %s", key, path, what);
+	return -1;
+}
+
+/* What OpenSSL complains of, without its numbers. */
+static int
+wrong_in(char why[TLS_WHY], const char *key, const char *path)
+{
+	const char *text = ERR_reason_error_string(ERR_peek_last_error());
+
+	return wrong(why, key, path, text != NULL ? text : "not to be used");
+}
+
+/* Its bytes into the sum, so that another content is seen. */
+static int
+sum_file(EVP_MD_CTX *md, const char *key, const char *path, char why[TLS_WHY])
+{
+	char bytes[4096];
+	size_t n;
+	int err = 0;
+	FILE *f;
+
+	EVP_DigestUpdate(md, key, strlen(key) + 1);
+	if (path == NULL)
+		return 0;
+	f = fopen(path, "re");
+	if (f == NULL)
+		return wrong(why, key, path, strerror(errno));
+	while ((n = fread(bytes, 1, sizeof bytes, f)) > 0)
+		EVP_DigestUpdate(md, bytes, n);
+	if (ferror(f))
+		err = errno;
+	fclose(f);
+	EVP_DigestUpdate(md, path, strlen(path) + 1);
+	return err == 0 ? 0 : wrong(why, key, path, strerror(err));
+}
+
+static int
+sum_files(struct tls *t, const struct tls_setup *s, char why[TLS_WHY])
+{
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	int err;
+
+	if (md == NULL || EVP_DigestInit_ex(md, EVP_sha256(), NULL) != 1) {
+		EVP_MD_CTX_free(md);
+		return wrong(why, "tls", "yes", "no memory, or no SHA-256");
+	}
+	err = sum_file(md, "tls_ca", s->ca, why) != 0 ||
+	    sum_file(md, "tls_cert", s->cert, why) != 0 ||
+	    sum_file(md, "tls_key", s->key, why) != 0;
+	EVP_DigestFinal_ex(md, t->sum, NULL);
+	EVP_MD_CTX_free(md);
+	return err ? -1 : 0;
+}
+
+static int
+load_files(SSL_CTX *ctx, const struct tls_setup *s, char why[TLS_WHY])
+{
+	ERR_clear_error();
+	if (s->ca == NULL)
+		SSL_CTX_set_default_verify_paths(ctx);
+	else if (SSL_CTX_load_verify_locations(ctx, s->ca, NULL) != 1)
+		return wrong_in(why, "tls_ca", s->ca);
+	if (s->cert == NULL)
+		return 0;
+	if (SSL_CTX_use_certificate_chain_file(ctx, s->cert) != 1)
+		return wrong_in(why, "tls_cert", s->cert);
+	if (SSL_CTX_use_PrivateKey_file(ctx, s->key, SSL_FILETYPE_PEM) != 1)
+		return wrong_in(why, "tls_key", s->key);
+	if (SSL_CTX_check_private_key(ctx) != 1)
+		return wrong(why, "tls_key", s->key,
+		    "is not the key of tls_cert");
+	return 0;
+}
+
+/* A session that can be resumed, of TLS 1.3 some time after the handshake. */
+static int
+on_session(SSL *ssl, SSL_SESSION *session)
+{
+	const struct tls_conn *c = SSL_get_app_data(ssl);
+	struct tls_peer *p = c->peer;
+
+	if (c->alone || p->alone > 0 || !tls_trusted(c))
+		return 0;
+	SSL_SESSION_free(p->session);
+	p->session = session;
+	p->resumed = SSL_session_reused(ssl) ? c->resumed : 0;
+	return 1;			/* it is ours now */
+}
+
+/* A key with a password: nobody is there to type it. */
+static int
+on_password(char *buf, int size, int writing, void *arg)
+{
+	(void)buf;
+	(void)size;
+	(void)writing;
+	(void)arg;
+	return -1;
+}
+
+static SSL_CTX *
+context_new(void)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+
+	if (ctx == NULL)
+		return NULL;
+	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
+	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
+	    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_default_passwd_cb(ctx, on_password);
+	/* A record is one read, not two. */
+	SSL_CTX_set_read_ahead(ctx, 1);
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT |
+	    SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(ctx, on_session);
+	return ctx;
+}
+
+int
+tls_open(struct tls **out, const struct tls_setup *s, char why[TLS_WHY])
+{
+	struct tls *t = calloc(1, sizeof *t);
+
+	*out = NULL;
+	if (t != NULL)
+		t->ctx = context_new();
+	if (t == NULL || t->ctx == NULL) {
+		tls_close(t);
+		return wrong(why, "tls", "yes", "no memory");
+	}
+	t->verify = s->verify;
+	if (sum_files(t, s, why) != 0 || load_files(t->ctx, s, why) != 0) {
+		tls_close(t);
+		return -1;
+	}
+	*out = t;
+	return 0;
+}
+
+void
+tls_close(struct tls *t)
+{
+	if (t == NULL)
+		return;
+	SSL_CTX_free(t->ctx);
+	free(t);
+}
+
+bool
+tls_same(const struct tls *a, const struct tls *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return a->verify == b->verify &&
+	    memcmp(a->sum, b->sum, sizeof a->sum) == 0;
+}
+
+/* Server ------------------------------------------------------------------ */
+
+static bool
+is_ip(const char *name)
+{
+	unsigned char ip[16];
+
+	return inet_pton(AF_INET, name, ip) == 1 ||
+	    inet_pton(AF_INET6, name, ip) == 1;
+}
+
+struct tls_peer *
+tls_peer_new(struct tls *t, const char *name)
+{
+	struct tls_peer *p = calloc(1, sizeof *p);
+
+	if (p == NULL)
+		return NULL;
+	p->name = strdup(name);
+	if (p->name == NULL) {
+		free(p);
+		return NULL;
+	}
+	/* A link-local address has a scope, a certificate does not. */
+	p->name[strcspn(p->name, "%")] = '\0';
+	p->is_ip = is_ip(p->name);
+	p->verify = t->verify;
+	p->ctx = t->ctx;
+	SSL_CTX_up_ref(p->ctx);
+	return p;
+}
+
+void
+tls_peer_anew(struct tls_peer *p)
+{
+	SSL_SESSION_free(p->session);
+	p->session = NULL;
+}
+
+void
+tls_peer_free(struct tls_peer *p)
+{
+	if (p == NULL)
+		return;
+	tls_peer_anew(p);
+	SSL_CTX_free(p->ctx);
+	free(p->name);
+	free(p);
+}
+
+/* Connection -------------------------------------------------------------- */
+
+/* What the certificate must say, and whom we ask for. */
+static bool
+conn_name(SSL *ssl, const struct tls_peer *p)
+{
+	if (p->name[0] == '\0')
+		return true;
+	if (p->is_ip)
+		return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl),
+		    p->name) == 1;
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	return SSL_set1_host(ssl, p->name) == 1 &&
+	    SSL_set_tlsext_host_name(ssl, p->name) == 1;
+}
+
+/* The session to resume, if it is good for it still. */
+static void
+conn_session(struct tls_conn *c)
+{
+	struct tls_peer *p = c->peer;
+
+	c->alone = p->alone > 0;
+	if (c->alone)
+		p->alone--;
+	if (p->session == NULL || p->resumed >= TLS_RESUMED_MAX ||
+	    SSL_set_session(c->ssl, p->session) != 1)
+		return;
+	c->offers = true;
+	c->resumed = ++p->resumed;
+}
+
+struct tls_conn *
+tls_conn_new(struct tls_peer *p, int fd)
+{
+	struct tls_conn *c = calloc(1, sizeof *c);
+
+	if (c == NULL)
+		return NULL;
+	ERR_clear_error();
+	c->peer = p;
+	c->ssl = SSL_new(p->ctx);
+	if (c->ssl == NULL || SSL_set_app_data(c->ssl, c) != 1 ||
+	    !conn_name(c->ssl, p) || SSL_set_fd(c->ssl, fd) != 1) {
+		tls_conn_free(c);
+		return NULL;
+	}
+	conn_session(c);
+	return c;
+}
+
+void
+tls_conn_free(struct tls_conn *c)
+{
+	if (c == NULL)
+		return;
+	/* Its session is good, though nobody said goodbye. */
+	if (c->ssl != NULL)
+		SSL_set_shutdown(c->ssl, SSL_SENT_SHUTDOWN |
+		    SSL_RECEIVED_SHUTDOWN);
+	SSL_free(c->ssl);
+	free(c);
+}
+
+/* The errno of what an SSL function returned: EAGAIN, 0 for an end of file,
+ * EPROTO for what is no TLS. */
+static int
+error_of(SSL *ssl, int returned)
+{
+	const int err = errno;
+
+	switch (SSL_get_error(ssl, returned)) {
+	case SSL_ERROR_WANT_READ:
+	case SSL_ERROR_WANT_WRITE:
+		return EAGAIN;
+	case SSL_ERROR_ZERO_RETURN:
+		return 0;
+	case SSL_ERROR_SYSCALL:
+		return err;
+	}
+	/* OpenSSL 3 tells an end of file without goodbye as an error. */
+	if (ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_SSL &&
+	    ERR_GET_REASON(ERR_peek_error()) ==
+	    SSL_R_UNEXPECTED_EOF_WHILE_READING)
+		return 0;
+	return EPROTO;
+}
+
+enum tls_state
+tls_handshake(struct tls_conn *c)
+{
+	int n;
+
+	ERR_clear_error();
+	errno = 0;
+	n = SSL_connect(c->ssl);
+	if (n == 1) {
+		if (!tls_trusted(c))
+			tls_peer_anew(c->peer);
+		return TLS_READY;
+	}
+	errno = error_of(c->ssl, n);
+	if (errno == EAGAIN)
+		return SSL_want_write(c->ssl) ? TLS_WANTS_WRITE :
+		    TLS_WANTS_READ;
+	return TLS_FAILED;
+}
+
+/* A server that wants certificates may refuse whoever comes back with a session
+ * (OpenSSL: "session id context uninitialized"; memcached 1.6). */
+bool
+tls_forget(struct tls_conn *c)
+{
+	if (!c->offers)
+		return false;
+	c->offers = false;
+	tls_peer_anew(c->peer);
+	c->peer->alone = TLS_ALONE;
+	return true;
+}
+
+ssize_t
+tls_send(struct tls_conn *c, const char *bytes, size_t len)
+{
+	size_t n;
+	int got;
+
+	ERR_clear_error();
+	errno = 0;
+	got = SSL_write_ex(c->ssl, bytes, len, &n);
+	if (got == 1)
+		return (ssize_t)n;
+	errno = error_of(c->ssl, got);
+	if (errno == 0)
+		errno = EPIPE;
+	return -1;
+}
+
+ssize_t
+tls_recv(struct tls_conn *c, char *bytes, size_t len)
+{
+	size_t n;
+	int got;
+
+	ERR_clear_error();
+	errno = 0;
+	got = SSL_read_ex(c->ssl, bytes, len, &n);
+	if (got == 1)
+		return (ssize_t)n;
+	errno = error_of(c->ssl, got);
+	return errno == 0 ? 0 : -1;
+}
+
+bool
+tls_has_more(const struct tls_conn *c)
+{
+	return SSL_has_pending(c->ssl) == 1;
+}
+
+bool
+tls_trusted(const struct tls_conn *c)
+{
+	return !c->peer->verify || SSL_get_verify_result(c->ssl) == X509_V_OK;
+}
+
+uint64_t
+tls_expiry(const struct tls_conn *c)
+{
+	X509 *cert = SSL_get_peer_certificate(c->ssl);
+	struct tm tm;
+	time_t ends = 0;
+
+	if (cert == NULL)
+		return 0;
+	if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) == 1)
+		ends = timegm(&tm);
+	X509_free(cert);
+	return ends > 0 ? (uint64_t)ends : 0;
+}

@@ -1,0 +1,1410 @@
+/*
+ * test_recovery.c - returns of servers: what each answer comes to; and every
+ * way in which two hosts, their lost answers and other people can meet at one
+ * server, against the laws that none of them may break.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "recovery.h"
+
+#define MS UINT64_C(1000000)
+#define SECOND (1000 * MS)
+#define COUNT(a) (sizeof (a) / sizeof (a)[0])
+
+/* One server, one return -------------------------------------------------- */
+
+/* Before: asked at 100 s, gone at 105 s, last tried in vain at 114 s. */
+static const struct recovery_identity before = { .pid = 11, .start = 5000,
+	.clock = 6000, .cmd_flush = 3, .curr_items = 9, .at = 100 * SECOND };
+static const struct recovery_outage outage = { .since = 105 * SECOND,
+	.failed = 114 * SECOND, .before = &before, .used = true,
+	.host = "we" };
+static const struct recovery_rule none = { .slack = SECOND, .pause = SECOND };
+static const struct recovery_rule flush = { .flush = true, .slack = SECOND,
+	.pause = SECOND };
+static const struct recovery_rule stays = { .flush = true, .stay = true,
+	.slack = SECOND, .pause = SECOND };
+
+/* A server that answers. */
+struct one {
+	struct recovery r;
+	struct recovery_rule rule;
+	struct recovery_outage outage;
+	struct mcproto_told told;
+	struct mcproto_mark mark;	/* as it was left there */
+	uint32_t asks;
+	const char *by;
+	bool due, may_flush;
+	bool forgets;			/* what is stored */
+};
+
+static struct one
+one_new(const struct recovery_rule *rule)
+{
+	struct one o = { .rule = *rule, .outage = outage, .due = true,
+		.may_flush = true };
+
+	o.told.stats = (struct mcproto_stats){ .pid = 11, .uptime = 1015,
+		.time = 6015, .cmd_flush = 3, .curr_items = 9, .whole = true };
+	return o;
+}
+
+/* Its clock is 5900 s ahead of ours. */
+static uint32_t
+one_asks(struct one *o, uint64_t now)
+{
+	const struct recovery_now n = { now, o->due, o->may_flush };
+
+	o->asks = recovery_asks(&o->r, &o->rule, &n, &o->mark);
+	return o->asks;
+}
+
+static enum recovery_event
+one_learn(struct one *o, uint64_t now)
+{
+	const struct recovery_look look = { o->asks, &o->told, now,
+		now + MS };
+	enum recovery_event event;
+
+	o->told.answered = o->asks;
+	o->told.stats.uptime += now / SECOND + 5900 - o->told.stats.time;
+	o->told.stats.time = now / SECOND + 5900;
+	event = recovery_learn(&o->r, &o->rule, &o->outage, &look, &o->by);
+	if (o->asks & MCPROTO_ASK_WITNESS && !o->told.refused && !o->forgets)
+		o->told.witness = true;
+	return event;
+}
+
+/* It is flushed, and that is counted. */
+static void
+one_flush(struct one *o)
+{
+	o->told.stats.cmd_flush++;
+	o->told.witness = false;
+}
+
+/* A probe at that second. */
+static enum recovery_event
+one_probe(struct one *o, uint64_t s)
+{
+	one_asks(o, s * SECOND);
+	return one_learn(o, s * SECOND);
+}
+
+static void
+test_it_is_identified(void **state)
+{
+	const struct mcproto_stats s = { .pid = 7, .uptime = 10, .time = 50,
+		.cmd_flush = 2, .curr_items = 3, .whole = true };
+	const struct recovery_identity is = recovery_identity(&s, 99);
+	struct recovery_identity later = is;
+
+	(void)state;
+	assert_int_equal(is.pid, 7);
+	assert_int_equal(is.start, 40);
+	assert_int_equal(is.clock, 50);
+	assert_int_equal(is.cmd_flush, 2);
+	assert_int_equal(is.curr_items, 3);
+	assert_int_equal(is.at, 99);
+	later.start += 2;
+	assert_false(recovery_is_new(&is, &later));
+	assert_false(recovery_is_new(&later, &is));
+	later.start++;
+	assert_true(recovery_is_new(&is, &later));
+	assert_true(recovery_is_new(&later, &is));
+	later = is;
+	later.pid++;
+	assert_false(recovery_is_new(&is, &later));
+	later.start++;
+	assert_true(recovery_is_new(&is, &later));
+	later.clock = 0;	/* it was not known */
+	assert_false(recovery_is_new(&later, &is));
+}
+
+/* What a first answer comes to, without a rule and with one. */
+static void
+test_first_answers(void **state)
+{
+	static const struct {
+		const char *about;
+		uint64_t pid, uptime, cmd_flush;
+		uint32_t returned, flushing;	/* none; flush-if-stale */
+	} rows[] = {
+		{ "the same process", 11, 1015, 3,
+		  MCSHM_RETURNED_SAME, MCSHM_RETURNED_SAME },
+		{ "restarted in the outage", 12, 4, 0,
+		  MCSHM_RETURNED_RESTARTED, MCSHM_RETURNED_RESTARTED },
+		{ "restarted as it began, counted from 2", 12, 13, 0,
+		  MCSHM_RETURNED_RESTARTED, MCSHM_RETURNED_RESTARTED },
+		{ "restarted before it, and used since", 12, 14, 0,
+		  MCSHM_RETURNED_UNKNOWN, MCSHM_RETURNED_UNKNOWN },
+		{ "memcached -e: another pid, one start", 12, 1015, 0,
+		  MCSHM_RETURNED_SAME, MCSHM_RETURNED_SAME },
+		{ "another server, older", 11, 3000, 0,
+		  MCSHM_RETURNED_UNKNOWN, MCSHM_RETURNED_UNKNOWN },
+		{ "flushed, be it meanwhile: nobody knows", 11, 1015, 4,
+		  MCSHM_RETURNED_SAME, MCSHM_RETURNED_SAME },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows) * 2; i++) {
+		const bool flushing = i % 2;
+		struct one o = one_new(flushing ? &flush : &none);
+		const uint32_t want = flushing ? rows[i / 2].flushing :
+		    rows[i / 2].returned;
+
+		o.told.stats.pid = rows[i / 2].pid;
+		o.told.stats.uptime = rows[i / 2].uptime;
+		o.told.stats.cmd_flush = rows[i / 2].cmd_flush;
+		one_probe(&o, 115);
+		if (o.r.returned != want)
+			fail_msg("%s: %#x is not %#x", rows[i / 2].about,
+			    o.r.returned, want);
+		assert_int_equal(recovery_cleared(&o.r), !flushing ||
+		    want == MCSHM_RETURNED_RESTARTED);
+	}
+}
+
+static void
+test_risks(void **state)
+{
+	(void)state;
+	assert_false(recovery_is_risk(0));
+	assert_false(recovery_is_risk(MCSHM_RETURNED_RESTARTED));
+	assert_true(recovery_is_risk(MCSHM_RETURNED_SAME));
+	assert_true(recovery_is_risk(MCSHM_RETURNED_UNKNOWN));
+	assert_false(recovery_is_risk(MCSHM_RETURNED_SAME |
+	    MCSHM_RETURNED_FLUSHED));
+	assert_true(recovery_is_risk(MCSHM_RETURNED_SAME |
+	    MCSHM_RETURNED_OUR_FAULT));
+	assert_true(recovery_is_risk(MCSHM_RETURNED_SAME |
+	    MCSHM_RETURNED_REFUSED));
+}
+
+/* on_recovery = none: not a byte but "stats". */
+static void
+test_none_leaves_nothing_in_it(void **state)
+{
+	struct one o = one_new(&none);
+
+	(void)state;
+	assert_int_equal(one_asks(&o, 115 * SECOND), MCPROTO_ASK_STATS);
+	assert_int_equal(one_learn(&o, 115 * SECOND), RECOVERY_KEPT);
+	assert_int_equal(one_asks(&o, 116 * SECOND), 0);
+	assert_true(recovery_cleared(&o.r));
+
+	o = one_new(&none);	/* an answer without statistics */
+	o.told.stats.whole = false;
+	one_probe(&o, 115);
+	assert_int_equal(one_asks(&o, 116 * SECOND), MCPROTO_ASK_STATS);
+}
+
+/* From the first answer to the flush, alone. */
+static void
+test_the_whole_way(void **state)
+{
+	struct one o = one_new(&flush);
+	uint64_t s = 115;
+
+	(void)state;
+	assert_int_equal(one_probe(&o, s), RECOVERY_KEPT);
+	assert_int_equal(o.asks, MCPROTO_ASK_STATS | MCPROTO_ASK_MARKS);
+	/* 10 s of outage, 1 of slack. */
+	assert_int_equal(o.r.late, 126 * SECOND + 2 * MS);
+	assert_int_equal(one_asks(&o, 116 * SECOND), MCPROTO_ASK_STATS |
+	    MCPROTO_ASK_MARKS | MCPROTO_ASK_MARK | MCPROTO_ASK_WITNESS);
+	assert_int_equal(o.mark.since, 0);
+	assert_int_equal(o.mark.time, 6015 + 2 + 12);
+	o.told.note[3] = o.mark;
+	strcpy(o.told.note[3].host, "we");
+	for (s = 116; !(o.asks & MCPROTO_ASK_LOCK); s++) {
+		assert_int_equal(one_probe(&o, s), RECOVERY_QUIET);
+		assert_false(recovery_cleared(&o.r));
+		assert_int_equal(o.r.step, RECOVERY_WAIT);
+	}
+	assert_int_equal(s - 1, 130);	/* by its clock, 6029 is over */
+	o.told.locked = true;
+	assert_int_equal(one_probe(&o, s), RECOVERY_LOCKED);
+	o.told.locked = false;
+	assert_int_equal(one_asks(&o, s * SECOND),
+	    MCPROTO_ASK_FLUSH | MCPROTO_ASK_RELOCK);
+	o.told.flushed = true;
+	assert_int_equal(one_learn(&o, s * SECOND), RECOVERY_SENT);
+	assert_false(recovery_cleared(&o.r));
+	one_flush(&o);
+	assert_int_equal(one_probe(&o, s), RECOVERY_FLUSHED);
+	assert_int_equal(o.asks & MCPROTO_ASK_LOCK, 0);
+	assert_true(recovery_cleared(&o.r));
+	assert_int_equal(o.r.returned, MCSHM_RETURNED_SAME |
+	    MCSHM_RETURNED_FLUSHED);
+	/* Not before it is verified; then nobody needs the lock. */
+	assert_int_equal(one_asks(&o, (s + 1) * SECOND), MCPROTO_ASK_FLUSHED);
+	assert_true(o.mark.time >= o.r.late_clock);
+	recovery_lost(&o.r, o.asks);
+	assert_int_equal(one_asks(&o, (s + 1) * SECOND), MCPROTO_ASK_FLUSHED);
+	one_learn(&o, (s + 1) * SECOND);
+	assert_int_equal(one_asks(&o, (s + 2) * SECOND), MCPROTO_ASK_UNLOCK);
+	one_learn(&o, (s + 2) * SECOND);
+	assert_int_equal(one_asks(&o, (s + 3) * SECOND), 0);
+}
+
+/* At the end of its waiting, its lock tried for in vain. */
+static struct one
+one_late(const struct recovery_rule *rule)
+{
+	struct one o = one_new(rule);
+
+	for (uint64_t s = 115; s <= 130; s++)
+		one_probe(&o, s);
+	assert_true(o.asks & MCPROTO_ASK_LOCK);
+	assert_int_equal(o.r.step, RECOVERY_WAIT);
+	return o;
+}
+
+static struct one
+one_locked(const struct recovery_rule *rule)
+{
+	struct one o = one_late(rule);
+
+	o.told.locked = true;
+	assert_int_equal(one_probe(&o, 131), RECOVERY_LOCKED);
+	o.told.locked = false;
+	return o;
+}
+
+static void
+test_it_waits_no_longer_than_tcp(void **state)
+{
+	struct one o = one_new(&flush);
+
+	(void)state;
+	one_probe(&o, 1005);
+	assert_int_equal(o.r.late, 1005 * SECOND + MS + RECOVERY_MOST);
+}
+
+/* Silence that may have been ours was silence: what was void counts. */
+static void
+test_it_was_gone_for_longer(void **state)
+{
+	struct one o = one_new(&flush);
+
+	(void)state;
+	o.outage.gone = 95 * SECOND;
+	one_probe(&o, 115);
+	assert_int_equal(o.r.late, (115 + 20 + 1) * SECOND + 2 * MS);
+	o = one_new(&flush);
+	o.outage.gone = 95 * SECOND;
+	o.told.stats.pid = 12;
+	o.told.stats.uptime = 18;
+	assert_int_equal(one_probe(&o, 115), RECOVERY_RESTARTED);
+}
+
+static void
+test_somebody_else_flushes(void **state)
+{
+	struct one o = one_late(&flush);
+
+	(void)state;
+	one_flush(&o);
+	assert_int_equal(one_probe(&o, 131), RECOVERY_FLUSHED_BY);
+	assert_string_equal(o.by, "");
+	assert_true(recovery_cleared(&o.r));
+
+	/* Before our first look past late: the marker says it. */
+	o = one_new(&flush);
+	o.due = false;
+	for (uint64_t s = 115; s <= 120; s++)
+		one_probe(&o, s);
+	strcpy(o.told.marker.host, "they");
+	o.told.marker.time = o.r.late_clock;
+	one_flush(&o);
+	assert_int_equal(one_probe(&o, 130), RECOVERY_FLUSHED_BY);
+	assert_string_equal(o.by, "they");
+	assert_int_equal(o.r.returned, MCSHM_RETURNED_SAME |
+	    MCSHM_RETURNED_FLUSHED);
+
+	/* Too early: sets may have come after it. */
+	o = one_new(&flush);
+	for (uint64_t s = 115; s <= 120; s++)
+		one_probe(&o, s);
+	strcpy(o.told.marker.host, "they");
+	o.told.marker.time = o.r.late_clock - 1;
+	one_flush(&o);
+	assert_int_equal(one_probe(&o, 130), RECOVERY_QUIET);
+	assert_false(recovery_cleared(&o.r));
+}
+
+static void
+test_a_lock_without_need_is_given_back(void **state)
+{
+	struct one o = one_late(&flush);
+
+	(void)state;
+	one_flush(&o);
+	o.told.locked = true;
+	assert_int_equal(one_probe(&o, 131), RECOVERY_FLUSHED_BY);
+	assert_int_equal(one_asks(&o, 132 * SECOND), MCPROTO_ASK_UNLOCK);
+	one_learn(&o, 132 * SECOND);
+	assert_int_equal(one_asks(&o, 133 * SECOND), 0);
+}
+
+static void
+test_it_waits_for_who_waits(void **state)
+{
+	struct one o = one_late(&flush);
+
+	(void)state;
+	strcpy(o.told.note[5].host, "they");
+	o.told.note[5].time = 6035;	/* 135 s */
+	o.told.locked = true;		/* we had the lock as they came */
+	assert_int_equal(one_probe(&o, 131), RECOVERY_WAITS);
+	assert_string_equal(o.by, "they");
+	assert_int_equal(o.r.step, RECOVERY_WAIT);
+	o.told.locked = false;
+	assert_true(one_asks(&o, 132 * SECOND) & MCPROTO_ASK_UNLOCK);
+	one_learn(&o, 132 * SECOND);
+	assert_int_equal(one_asks(&o, 134 * SECOND) & (MCPROTO_ASK_LOCK |
+	    MCPROTO_ASK_UNLOCK), 0);
+	assert_true(one_asks(&o, 136 * SECOND) & MCPROTO_ASK_LOCK);
+	/* A mark is no note, and neither is nonsense. */
+	o.told.mark[4] = (struct mcproto_mark){ .host = "others",
+		.since = 6030, .time = 6050, .gap = 1 };
+	o.told.note[5].time = 6135 + 126;
+	one_learn(&o, 136 * SECOND);
+	assert_true(one_asks(&o, 137 * SECOND) & MCPROTO_ASK_LOCK);
+}
+
+/* One of them is ill, comes back again and again, and waits anew each time. */
+static void
+test_it_waits_for_nobody_for_ever(void **state)
+{
+	struct one o = one_late(&flush);
+	uint64_t s = 131;
+
+	(void)state;
+	strcpy(o.told.note[5].host, "they");
+	for (; s < 500; s++) {
+		o.told.note[5].time = 5900 + s + 20;
+		assert_int_equal(one_probe(&o, s), s == 131 ? RECOVERY_WAITS :
+		    RECOVERY_QUIET);
+		if (s > 131 && o.asks & MCPROTO_ASK_LOCK)
+			break;
+	}
+	assert_in_range(s, 131 + 100, 131 + 122);
+}
+
+static void
+test_our_note_is_written_once(void **state)
+{
+	struct one o = one_new(&flush);
+
+	(void)state;
+	one_probe(&o, 115);
+	assert_true(one_asks(&o, 117 * SECOND) & MCPROTO_ASK_MARK);
+	strcpy(o.told.note[0].host, "they");
+	o.told.note[0].time = o.r.late_clock - 1;
+	one_learn(&o, 117 * SECOND);
+	assert_true(one_asks(&o, 118 * SECOND) & MCPROTO_ASK_MARK);
+	o.told.note[0].time++;
+	one_learn(&o, 118 * SECOND);
+	assert_false(one_asks(&o, 120 * SECOND) & MCPROTO_ASK_MARK);
+}
+
+/* Of two bounds that rounding makes, the one that others may have read. */
+static void
+test_the_end_of_waiting_by_its_clock(void **state)
+{
+	struct one o = one_new(&flush);
+
+	(void)state;
+	one_probe(&o, 115);
+	assert_int_equal(o.r.late_clock, 6029);
+	one_asks(&o, 116 * SECOND + 500 * MS);
+	one_learn(&o, 116 * SECOND + 500 * MS);
+	assert_int_equal(o.r.late_clock, 6028);
+	one_probe(&o, 118);
+	assert_int_equal(o.r.late_clock, 6028);
+	/* A clock that has made a jump. */
+	o.told.stats.time -= 20;
+	o.told.stats.uptime -= 20;
+	one_asks(&o, 119 * SECOND);
+	o.told.stats.time += 40;
+	o.told.stats.uptime += 40;
+	recovery_learn(&o.r, &o.rule, &o.outage, &(struct recovery_look){
+	    o.asks, &o.told, 119 * SECOND, 119 * SECOND }, &o.by);
+	assert_int_equal(o.r.late_clock, 6038 + 2 + 8);
+
+	/* Its first look comes after that. */
+	o = one_new(&flush);
+	o.asks = 0;
+	one_learn(&o, 115 * SECOND);
+	one_probe(&o, 140);
+	assert_int_equal(o.r.late_clock, 6042);
+	assert_false(o.r.based);
+	/* No lock before, as a flush then would not do for others. */
+	assert_false(one_asks(&o, 141 * SECOND) & MCPROTO_ASK_LOCK);
+	one_learn(&o, 141 * SECOND);
+	assert_true(o.r.based);
+	assert_true(one_asks(&o, 143 * SECOND) & MCPROTO_ASK_LOCK);
+}
+
+static void
+test_not_due_not_calm(void **state)
+{
+	struct one o = one_late(&flush);
+
+	(void)state;
+	o.due = false;
+	one_asks(&o, 132 * SECOND);
+	assert_int_equal(o.asks & MCPROTO_ASK_LOCK, 0);
+	o.due = true;
+	o.may_flush = false;
+	one_asks(&o, 132 * SECOND);
+	assert_int_equal(o.asks & MCPROTO_ASK_LOCK, 0);
+
+	/* Calm no more, with the lock: it goes back, and we look on. */
+	o = one_locked(&flush);
+	o.may_flush = false;
+	one_asks(&o, 132 * SECOND);
+	assert_int_equal(o.asks, MCPROTO_ASK_STATS | MCPROTO_ASK_MARKS |
+	    MCPROTO_ASK_UNLOCK);
+	one_learn(&o, 132 * SECOND);
+	assert_int_equal(o.r.step, RECOVERY_WAIT);
+}
+
+static void
+test_an_old_lock_is_none(void **state)
+{
+	struct one o = one_locked(&flush);
+
+	(void)state;
+	one_asks(&o, 137 * SECOND);
+	assert_int_equal(o.asks, MCPROTO_ASK_STATS | MCPROTO_ASK_MARKS |
+	    MCPROTO_ASK_LOCK);
+	o = one_locked(&flush);
+	one_asks(&o, 136 * SECOND);
+	assert_int_equal(o.asks, MCPROTO_ASK_FLUSH | MCPROTO_ASK_RELOCK);
+}
+
+static void
+test_looks_are_rare_while_it_waits(void **state)
+{
+	struct one o = one_new(&flush);
+
+	(void)state;
+	o.due = false;
+	one_probe(&o, 115);
+	/* Its note is to be left at once. */
+	assert_true(one_asks(&o, 115 * SECOND + 10 * MS) & MCPROTO_ASK_MARK);
+	strcpy(o.told.note[0].host, "we");
+	o.told.note[0].time = o.r.late_clock;
+	one_learn(&o, 115 * SECOND + 10 * MS);
+	assert_int_equal(one_asks(&o, 115 * SECOND + 900 * MS), 0);
+	assert_int_equal(one_learn(&o, 115 * SECOND + 900 * MS),
+	    RECOVERY_QUIET);
+	assert_int_not_equal(one_asks(&o, 116 * SECOND + 12 * MS), 0);
+}
+
+static void
+test_it_refuses(void **state)
+{
+	struct one o = one_locked(&flush);
+
+	(void)state;
+	assert_int_equal(one_probe(&o, 132), RECOVERY_REFUSED);
+	assert_true(recovery_cleared(&o.r));
+	assert_int_equal(o.r.returned, MCSHM_RETURNED_SAME |
+	    MCSHM_RETURNED_REFUSED);
+	assert_int_equal(one_asks(&o, 133 * SECOND), MCPROTO_ASK_UNLOCK);
+
+	/* It stays, until it is restarted, or flushed all the same. */
+	o = one_locked(&stays);
+	assert_int_equal(one_probe(&o, 132), RECOVERY_REFUSED);
+	for (uint64_t s = 133; s < 200; s += 2) {
+		assert_int_equal(one_probe(&o, s), RECOVERY_QUIET);
+		assert_false(o.asks & (MCPROTO_ASK_LOCK | MCPROTO_ASK_FLUSH));
+		assert_false(recovery_cleared(&o.r));
+	}
+	one_flush(&o);
+	assert_int_equal(one_probe(&o, 201), RECOVERY_FLUSHED_BY);
+	assert_false(recovery_is_risk(o.r.returned));
+	assert_true(recovery_cleared(&o.r));
+}
+
+/* "SERVER_ERROR out of memory storing object" */
+static void
+test_no_memory_for_a_lock(void **state)
+{
+	struct one o = one_late(&flush);
+
+	(void)state;
+	o.told.refused = MCPROTO_ASK_LOCK;
+	assert_int_equal(one_probe(&o, 131), RECOVERY_LOCKED);
+	assert_int_equal(one_asks(&o, 132 * SECOND),
+	    MCPROTO_ASK_FLUSH | MCPROTO_ASK_RELOCK);
+}
+
+/* memcached counts a flush that it refuses, and one that is to come. */
+static void
+test_a_count_is_no_proof(void **state)
+{
+	struct one o = one_late(&flush);
+
+	(void)state;
+	o.told.stats.cmd_flush++;
+	assert_int_equal(one_probe(&o, 131), RECOVERY_QUIET);
+	assert_false(recovery_cleared(&o.r));
+
+	/* Ours: OK, counted, and all is there. */
+	o = one_locked(&flush);
+	o.told.flushed = true;
+	assert_int_equal(one_probe(&o, 132), RECOVERY_SENT);
+	o.told.stats.cmd_flush++;
+	assert_int_equal(one_probe(&o, 133), RECOVERY_QUIET);
+	assert_int_equal(one_probe(&o, 134), RECOVERY_QUIET);
+	assert_int_equal(one_probe(&o, 135), RECOVERY_REFUSED);
+	assert_true(recovery_is_risk(o.r.returned));
+
+	/* Refused, counted; later what is left of that is no flush. */
+	o = one_locked(&stays);
+	assert_int_equal(one_probe(&o, 132), RECOVERY_REFUSED);
+	o.told.stats.cmd_flush++;
+	for (uint64_t s = 133; s < 150; s++)
+		assert_int_equal(one_probe(&o, s), RECOVERY_QUIET);
+	assert_false(recovery_cleared(&o.r));
+
+	/* A witness that is gone without a count proves nothing, nor does one
+	 * that went before. */
+	o = one_late(&flush);
+	o.told.witness = false;
+	o.forgets = true;
+	assert_int_equal(one_probe(&o, 131), RECOVERY_QUIET);
+	o.told.stats.cmd_flush++;
+	assert_int_equal(one_probe(&o, 132), RECOVERY_QUIET);
+
+	/* It has ended by itself. */
+	o = one_late(&flush);
+	one_flush(&o);
+	assert_int_equal(one_probe(&o, 116 + 281), RECOVERY_QUIET);
+	assert_false(recovery_cleared(&o.r));
+}
+
+/* Where it stores nothing, our own word and the count have to do. */
+static void
+test_no_witness_can_be_had(void **state)
+{
+	for (unsigned refuses = 0; refuses < 2; refuses++) {
+		struct one o = one_new(&flush);
+
+		o.forgets = true;
+		if (refuses)
+			o.told.refused = MCPROTO_ASK_WITNESS;
+		for (uint64_t s = 115; s < 140; s++)
+			one_probe(&o, s);
+		assert_true(o.asks & MCPROTO_ASK_LOCK);
+		o.told.stats.cmd_flush++;	/* of others: who knows */
+		o.told.locked = true;
+		assert_int_equal(one_probe(&o, 141), RECOVERY_LOCKED);
+		o.told.locked = false;
+		o.told.flushed = true;
+		assert_int_equal(one_probe(&o, 142), RECOVERY_SENT);
+		o.told.stats.cmd_flush++;
+		assert_int_equal(one_probe(&o, 143), RECOVERY_FLUSHED);
+	}
+	(void)state;
+}
+
+/* It says OK, and nothing is counted. */
+static void
+test_a_flush_that_is_none(void **state)
+{
+	struct one o = one_locked(&flush);
+
+	(void)state;
+	o.told.flushed = true;
+	assert_int_equal(one_probe(&o, 132), RECOVERY_SENT);
+	assert_int_equal(one_probe(&o, 133), RECOVERY_QUIET);
+	assert_int_equal(one_probe(&o, 134), RECOVERY_QUIET);
+	assert_int_equal(one_probe(&o, 135), RECOVERY_REFUSED);
+	assert_true(recovery_is_risk(o.r.returned));
+}
+
+static void
+test_a_lost_flush(void **state)
+{
+	struct one o = one_locked(&flush);
+
+	(void)state;
+	one_asks(&o, 132 * SECOND);
+	recovery_lost(&o.r, o.asks);
+	assert_int_equal(o.r.step, RECOVERY_WAIT);
+	one_flush(&o);
+	strcpy(o.told.marker.host, "we");
+	o.told.marker.time = 6031;
+	assert_int_equal(one_probe(&o, 133), RECOVERY_FLUSHED);
+
+	o = one_locked(&flush);		/* it never got there */
+	one_asks(&o, 132 * SECOND);
+	recovery_lost(&o.r, o.asks);
+	assert_int_equal(one_probe(&o, 133), RECOVERY_QUIET);
+	assert_true(one_asks(&o, 134 * SECOND) & MCPROTO_ASK_LOCK);
+	assert_false(recovery_cleared(&o.r));
+}
+
+static void
+test_it_is_mute(void **state)
+{
+	struct one o = one_new(&flush);
+
+	(void)state;
+	o.told.stats.whole = false;
+	o.told.refused = MCPROTO_ASK_STATS;
+	assert_int_equal(one_probe(&o, 115), RECOVERY_QUIET);
+	assert_int_equal(one_probe(&o, 116), RECOVERY_QUIET);
+	assert_int_equal(one_probe(&o, 117), RECOVERY_MUTE);
+	assert_true(recovery_cleared(&o.r));
+	assert_int_equal(o.r.returned, MCSHM_RETURNED_UNKNOWN);
+
+	o = one_new(&flush);		/* it may yet say something */
+	o.told.stats.whole = false;
+	for (uint64_t s = 115; s < 129; s++) {
+		assert_int_equal(one_probe(&o, s), RECOVERY_QUIET);
+		assert_false(recovery_cleared(&o.r));
+	}
+	assert_int_equal(one_probe(&o, 129), RECOVERY_MUTE);
+
+	o = one_new(&stays);
+	o.told.stats.whole = false;
+	for (uint64_t s = 115; s < 140; s++)
+		one_probe(&o, s);
+	assert_false(recovery_cleared(&o.r));
+
+	o = one_new(&none);
+	o.told.stats.whole = false;
+	o.told.refused = MCPROTO_ASK_STATS;
+	for (uint64_t s = 115; s < 118; s++)
+		one_probe(&o, s);
+	assert_true(recovery_cleared(&o.r));
+}
+
+static void
+test_it_is_restarted_while_it_waits(void **state)
+{
+	struct one o = one_locked(&stays);
+
+	(void)state;
+	o.due = false;
+	o.told.stats.pid = 99;
+	o.told.stats.cmd_flush = 0;
+	o.told.stats.uptime = 3;
+	assert_int_equal(one_probe(&o, 140), RECOVERY_RESTARTED);
+	assert_true(recovery_cleared(&o.r));
+	assert_int_equal(o.r.returned, MCSHM_RETURNED_RESTARTED);
+}
+
+/* memcached -e, while it waits: counters begin anew, items do not. */
+static void
+test_its_counters_begin_anew(void **state)
+{
+	struct one o = one_late(&flush);
+
+	(void)state;
+	o.told.stats.pid = 99;
+	o.told.stats.cmd_flush = 0;
+	assert_int_equal(one_probe(&o, 131), RECOVERY_QUIET);
+	assert_false(recovery_cleared(&o.r));
+	o.told.stats.pid = 11;
+	o.told.stats.cmd_flush = 4;	/* of another process: no growth */
+	assert_int_equal(one_probe(&o, 132), RECOVERY_QUIET);
+	assert_false(recovery_cleared(&o.r));
+	o.told.stats.cmd_flush = 5;
+	o.told.witness = false;
+	assert_int_equal(one_probe(&o, 133), RECOVERY_FLUSHED_BY);
+}
+
+/* A reload: on_recovery = none, with a flush on its way. */
+static void
+test_the_rule_changes(void **state)
+{
+	struct one o = one_locked(&flush);
+
+	(void)state;
+	o.rule = none;
+	assert_int_equal(one_probe(&o, 132), RECOVERY_KEPT);
+	assert_int_equal(o.asks, MCPROTO_ASK_STATS);
+	assert_true(recovery_cleared(&o.r));
+	assert_int_equal(o.r.returned, MCSHM_RETURNED_SAME);
+}
+
+/* Marks -------------------------------------------------------------------- */
+
+static void
+test_contact(void **state)
+{
+	struct recovery_contact c = { 0 };
+	struct mcproto_mark m;
+
+	(void)state;
+	recovery_contact(&c, 100 * SECOND, true, true, 2 * SECOND);
+	recovery_contact(&c, 102 * SECOND, true, true, 2 * SECOND);
+	assert_int_equal(c.since, 100 * SECOND);
+	assert_int_equal(c.last, 102 * SECOND);
+	recovery_contact(&c, 105 * SECOND, true, true, 2 * SECOND);
+	assert_int_equal(c.since, 105 * SECOND);
+	for (uint64_t s = 106; s < 120; s++)
+		recovery_contact(&c, s * SECOND, true, true, 2 * SECOND);
+	assert_true(recovery_vouch(&m, &c, &before, 1500 * MS));
+	assert_int_equal(m.since, 6000 + 5 + 2);
+	assert_int_equal(m.time, 6000 + 19);
+	assert_int_equal(m.gap, 2);
+	recovery_contact(&c, 120 * SECOND, false, true, 2 * SECOND);
+	assert_true(recovery_vouch(&m, &c, &before, 1500 * MS));
+	recovery_contact(&c, 121 * SECOND, false, false, 2 * SECOND);
+	assert_false(recovery_vouch(&m, &c, &before, SECOND));
+	recovery_contact(&c, 122 * SECOND, true, true, 2 * SECOND);
+	assert_false(recovery_vouch(&m, &c, &before, SECOND));
+}
+
+static struct mcproto_mark
+mark_of(const char *host, uint64_t since, uint64_t time, uint64_t gap)
+{
+	struct mcproto_mark m = { .time = time, .since = since, .gap = gap };
+
+	strcpy(m.host, host);
+	return m;
+}
+
+/* The outage: 105 s to 114 s, 6005 to 6014 by its clock, or a second more. */
+static void
+test_whose_fault(void **state)
+{
+	static const struct {
+		const char *about;
+		const char *host;
+		uint64_t since, time, gap;
+		bool ours;
+	} rows[] = {
+		{ "answers all the time", "they", 5000, 6015, 2, true },
+		{ "the last of them in the outage", "they", 5000, 6011, 2,
+		  true },
+		{ "only before it", "they", 5000, 6004, 2, false },
+		{ "as it began", "they", 5000, 6008, 2, false },
+		{ "since we were back", "they", 6014, 6030, 2, false },
+		{ "since it was back, before we saw it", "they", 6012, 6030, 2,
+		  false },
+		{ "begun in it, for half of it", "they", 6010, 6030, 2, true },
+		{ "gaps as long as the outage", "they", 5000, 6015, 9, false },
+		{ "gaps almost as long", "they", 5000, 6015, 7, true },
+		{ "our own", "we", 5000, 6015, 2, false },
+		{ "a note", "they", 0, 6015, 0, false },
+		{ "none", "", 5000, 6015, 2, false },
+		{ "no gap", "they", 5000, 6015, 0, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct one o = one_new(&flush);
+		const enum recovery_event want = rows[i].ours ? RECOVERY_OURS :
+		    RECOVERY_KEPT;
+
+		o.told.mark[6] = mark_of(rows[i].host, rows[i].since,
+		    rows[i].time, rows[i].gap);
+		if (one_probe(&o, 115) != want)
+			fail_msg("%s", rows[i].about);
+		assert_string_equal(o.by, rows[i].ours ? rows[i].host : "");
+		assert_int_equal(recovery_cleared(&o.r), rows[i].ours);
+		assert_true(recovery_is_risk(o.r.returned));
+	}
+}
+
+/* Seen later on, too; but a lock is given back. */
+static void
+test_our_fault_is_found_late(void **state)
+{
+	struct one o = one_late(&flush);
+
+	(void)state;
+	o.told.mark[0] = mark_of("they", 5000, 6020, 2);
+	o.told.locked = true;
+	assert_int_equal(one_probe(&o, 131), RECOVERY_OURS);
+	assert_int_equal(o.r.returned, MCSHM_RETURNED_SAME |
+	    MCSHM_RETURNED_OUR_FAULT);
+	assert_int_equal(one_asks(&o, 132 * SECOND), MCPROTO_ASK_UNLOCK);
+}
+
+/* A machine that was stopped: what marks say came from clocks that went on. */
+static void
+test_a_clock_that_stood_still(void **state)
+{
+	struct one o = one_new(&flush);
+	struct recovery_identity later = before;
+
+	(void)state;
+	later.clock += 8;	/* it is 8 s behind that now */
+	o.outage.before = &later;
+	o.told.mark[0] = mark_of("they", 5000, 6025, 2);
+	assert_int_equal(one_probe(&o, 115), RECOVERY_KEPT);
+	later.clock -= 16;
+	o = one_new(&flush);
+	o.outage.before = &later;
+	o.told.mark[0] = mark_of("they", 5000, 6015, 2);
+	assert_int_equal(one_probe(&o, 115), RECOVERY_KEPT);
+}
+
+/* A host that is new, or whose file is lost: as long as it knows nothing of the
+ * server, it must not empty what others use. */
+static void
+test_without_a_past(void **state)
+{
+	static const struct recovery_identity nobody;
+	struct one o = one_new(&flush);
+
+	(void)state;
+	o.outage.before = &nobody;	/* outage: 6007 to 6013 for certain */
+	o.told.mark[0] = mark_of("they", 6010, 6012, 9);
+	assert_int_equal(one_probe(&o, 115), RECOVERY_OURS);
+	assert_int_equal(o.r.returned, MCSHM_RETURNED_UNKNOWN |
+	    MCSHM_RETURNED_OUR_FAULT);
+
+	o = one_new(&flush);		/* reached before, and since */
+	o.outage.before = &nobody;
+	o.told.mark[0] = mark_of("they", 5000, 6004, 2);
+	o.told.mark[1] = mark_of("others", 6015, 6030, 2);
+	assert_int_equal(one_probe(&o, 115), RECOVERY_KEPT);
+	assert_false(recovery_cleared(&o.r));
+
+	o = one_new(&flush);		/* it was never UP here */
+	o.outage.before = &nobody;
+	o.outage.used = false;
+	assert_int_equal(one_probe(&o, 115), RECOVERY_STRANGE);
+	assert_true(recovery_cleared(&o.r));
+	assert_int_equal(o.r.returned, MCSHM_RETURNED_UNKNOWN);
+	assert_true(recovery_is_risk(o.r.returned));
+
+	o = one_new(&flush);		/* but it began in the meantime */
+	o.outage.before = &nobody;
+	o.outage.used = false;
+	o.told.stats.uptime = 7;
+	assert_int_equal(one_probe(&o, 115), RECOVERY_RESTARTED);
+
+	o = one_new(&flush);
+	o.outage.failed = 0;
+	o.told.mark[0] = mark_of("they", 1, 7000, 2);
+	assert_int_equal(one_probe(&o, 115), RECOVERY_KEPT);
+}
+
+static uint64_t
+draw(uint64_t *seed, uint64_t below)
+{
+	*seed ^= *seed << 13;
+	*seed ^= *seed >> 7;
+	*seed ^= *seed << 17;
+	return *seed % below;
+}
+
+/* Statistics as they come with a delay of up to a second, of a server whose
+ * clock began at some moment. */
+static struct recovery_identity
+asked(uint64_t *seed, uint64_t began, uint64_t phase)
+{
+	const uint64_t read = began + draw(seed, 800) * MS;
+
+	return (struct recovery_identity){ .pid = 1, .start = 1,
+		.clock = 1000 + (read + phase) / SECOND,
+		.at = read + draw(seed, 200) * MS };
+}
+
+/*
+ * Another host's answers, with gaps and failures, and our outage, anywhere: who
+ * takes the blame for it must be right that the other host had an answer in it.
+ * And where the other host had answers all along, that is seen.
+ */
+static void
+test_blame_is_never_wrong(void **state)
+{
+	uint64_t seed = 7, ours = 0, missed = 0, all = 0;
+
+	(void)state;
+	for (unsigned run = 0; run < 200000; run++) {
+		const uint64_t phase = draw(&seed, SECOND);
+		const uint64_t gap = (1 + draw(&seed, 3)) * SECOND;
+		const uint64_t since = 100 * SECOND +
+		    draw(&seed, 10000) * MS;
+		const uint64_t failed = since + draw(&seed, 12000) * MS;
+		const uint64_t faulty = draw(&seed, 2);
+		const struct recovery_identity was = asked(&seed,
+		    since - draw(&seed, 9000) * MS - SECOND, phase);
+		const struct recovery_outage o = { .since = since,
+			.failed = failed, .before = &was, .used = true,
+			.host = "we" };
+		struct recovery_contact c = { 0 };
+		struct recovery_look look = { .asks = MCPROTO_ASK_STATS };
+		struct mcproto_told told = { 0 };
+		struct recovery r = { 0 };
+		struct recovery_identity is, theirs = { 0 };
+		const char *by;
+		bool had = false, whole = true;
+		uint64_t t = 90 * SECOND;
+		const uint64_t until = since + draw(&seed, 15000) * MS;
+
+		for (; t < until; t += MS + draw(&seed, gap - MS)) {
+			const bool good = !faulty || draw(&seed, 8) != 0;
+
+			recovery_contact(&c, t, good, true, gap);
+			had |= good && t >= since && t <= failed;
+			whole &= good;
+			if (good && draw(&seed, 5) == 0)
+				theirs = asked(&seed, t, phase);
+		}
+		if (theirs.clock == 0 || !recovery_vouch(&told.mark[1], &c,
+		    &theirs, gap))
+			continue;
+		strcpy(told.mark[1].host, "they");
+		is = asked(&seed, failed + draw(&seed, 3000) * MS, phase);
+		told.stats = (struct mcproto_stats){ .pid = 1,
+			.uptime = is.clock - 1, .time = is.clock,
+			.whole = true };
+		look.told = &told;
+		look.began = is.at - 1;
+		look.ended = is.at;
+		all++;
+		if (recovery_learn(&r, &flush, &o, &look, &by) ==
+		    RECOVERY_OURS) {
+			assert_true(had);
+			ours++;
+		} else if (whole && until > failed + gap + 2 * SECOND &&
+		    failed - since > gap + 5 * SECOND) {
+			missed++;
+		}
+	}
+	assert_true(all > 50000);
+	assert_true(ours > all / 20);
+	assert_int_equal(missed, 0);
+}
+
+/* Two hosts at one server ------------------------------------------------- */
+/*
+ * Every way in which they meet, tick by tick: who asks first, what gets there,
+ * which answers are lost, who is slow, and what others do.  The server does
+ * what memcached does.
+ */
+#define TICK (500 * MS)
+#define HOSTS 2
+#define HORIZON 400		/* ticks; nobody needs that long */
+
+struct server {
+	uint64_t cmd_flush;
+	uint8_t owner;			/* of the lock, 1 + host; 0: free */
+	uint16_t unlocks;		/* tick */
+	struct mcproto_mark note[HOSTS], marker;
+	bool witness[HOSTS];
+	uint16_t flushed;		/* tick of the last flush, 0: none */
+	uint64_t pid, start;
+};
+
+struct host {
+	struct recovery r;
+	uint16_t up;			/* tick, 0: not yet */
+	uint16_t covered;		/* by the flush of that tick */
+};
+
+/* What may still go wrong. */
+struct budget {
+	uint8_t lost, slow, flushes, restarts;
+};
+
+struct world {
+	struct server s;
+	struct host h[HOSTS];
+	struct budget left;
+	uint16_t tick;
+	bool disturbed;			/* something was lost, or was done by
+					 * other people */
+};
+
+struct walk {
+	struct recovery_outage outage[HOSTS];
+	uint16_t back[HOSTS];		/* tick of the first answer */
+	uint16_t length;		/* of the first one's outage, ticks */
+	uint64_t phase;			/* of the server's clock */
+	uint64_t *seen;			/* hashes of worlds */
+	size_t size, count;
+	uint64_t ups, flushes, doubles;
+	uint16_t longest;
+};
+
+static const char *const names[HOSTS] = { "ann", "bob" };
+
+static uint64_t
+hash_of(const void *p, size_t len)
+{
+	const unsigned char *c = p;
+	uint64_t h = UINT64_C(14695981039346656037);
+
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ c[i]) * UINT64_C(1099511628211);
+	return h != 0 ? h : 1;
+}
+
+/* True: it was there. */
+static bool
+met(struct walk *k, const struct world *w)
+{
+	const uint64_t h = hash_of(w, sizeof *w);
+	size_t i = (h ^ h >> 29) & (k->size - 1);
+
+	for (; k->seen[i] != 0; i = (i + 1) & (k->size - 1))
+		if (k->seen[i] == h)
+			return true;
+	k->seen[i] = h;
+	assert_true(++k->count < k->size / 2);
+	return false;
+}
+
+static uint64_t
+time_of(uint16_t tick)
+{
+	return 1000 * SECOND + tick * TICK;
+}
+
+static uint64_t
+server_clock(const struct walk *k, uint16_t tick)
+{
+	return 500 + (time_of(tick) + k->phase) / SECOND;
+}
+
+/* A flush that everybody who waited is served by. */
+static void
+server_flush(struct walk *k, struct world *w, unsigned who)
+{
+	struct server *s = &w->s;
+
+	s->cmd_flush++;
+	s->owner = 0;
+	memset(s->note, 0, sizeof s->note);
+	memset(s->witness, 0, sizeof s->witness);
+	memset(&s->marker, 0, sizeof s->marker);
+	s->flushed = w->tick;
+	k->flushes++;
+	/* Nobody who is UP by a flush that does for the other, too (and late
+	 * enough to be sure, in whole seconds), loses what it has stored since;
+	 * but where answers were lost. */
+	if (who < HOSTS && w->h[1 - who].up != 0 &&
+	    w->h[1 - who].covered != 0 && w->h[who].r.late != 0 &&
+	    time_of(w->h[1 - who].covered) >= w->h[who].r.late + 2 * SECOND) {
+		k->doubles++;
+		assert_true(w->disturbed);
+	}
+}
+
+/* In the order of their bits. */
+static void
+server_does(struct walk *k, struct world *w, unsigned who, uint32_t asks,
+    const struct mcproto_mark *mark, struct mcproto_told *told)
+{
+	struct server *s = &w->s;
+
+	memset(told, 0, sizeof *told);
+	told->answered = asks;
+	if (s->owner != 0 && w->tick >= s->unlocks)
+		s->owner = 0;
+	if (asks & MCPROTO_ASK_MARKS) {
+		if (s->owner != 0)
+			strcpy(told->owner, names[s->owner - 1]);
+		memcpy(told->note, s->note, sizeof s->note);
+		told->witness = s->witness[who];
+		told->marker = s->marker;
+	}
+	if (asks & MCPROTO_ASK_LOCK && s->owner == 0) {
+		s->owner = (uint8_t)(1 + who);
+		s->unlocks = (uint16_t)(w->tick + 20);
+		told->locked = true;
+	}
+	if (asks & MCPROTO_ASK_STATS)
+		told->stats = (struct mcproto_stats){ .pid = s->pid,
+			.uptime = server_clock(k, w->tick) - s->start,
+			.time = server_clock(k, w->tick),
+			.cmd_flush = s->cmd_flush, .whole = true };
+	if (asks & MCPROTO_ASK_UNLOCK)
+		s->owner = 0;
+	if (asks & MCPROTO_ASK_FLUSH) {
+		server_flush(k, w, who);
+		told->flushed = true;
+	}
+	if (asks & MCPROTO_ASK_FLUSHED) {
+		s->marker = *mark;
+		strcpy(s->marker.host, names[who]);
+	}
+	if (asks & MCPROTO_ASK_MARK) {
+		s->note[who] = *mark;
+		strcpy(s->note[who].host, names[who]);
+	}
+	s->witness[who] |= (asks & MCPROTO_ASK_WITNESS) != 0;
+	if (asks & MCPROTO_ASK_RELOCK && s->owner == 0) {
+		s->owner = (uint8_t)(1 + who);
+		s->unlocks = (uint16_t)(w->tick + 20);
+	}
+}
+
+/* It is UP: nothing old is in it, and nothing old can come. */
+static void
+host_is_up(struct walk *k, struct world *w, unsigned who)
+{
+	struct host *h = &w->h[who];
+
+	h->up = w->tick;
+	h->covered = w->s.flushed;
+	k->ups++;
+	if (h->r.returned & MCSHM_RETURNED_RESTARTED)
+		assert_int_equal(w->s.pid, 2);
+	else
+		assert_true(w->s.flushed != 0 &&
+		    time_of(w->s.flushed) >= h->r.late);
+	if (w->tick - k->back[who] > k->longest)
+		k->longest = (uint16_t)(w->tick - k->back[who]);
+}
+
+enum fate { SLOW, FINE, LOST_BEFORE, LOST_AFTER, FATES };
+
+/* One probe, or none.  False: that can not be. */
+static bool
+host_turn(struct walk *k, struct world *w, unsigned who, enum fate fate)
+{
+	static const struct recovery_rule rule = { .flush = true,
+		.slack = TICK, .pause = 2 * TICK };
+	struct host *h = &w->h[who];
+	const uint64_t now = time_of(w->tick);
+	const struct recovery_now n = { now, h->r.late != 0 &&
+		now >= h->r.late, true };
+	struct mcproto_mark mark = { 0 };
+	struct mcproto_told told;
+	struct recovery_look look = { .told = &told, .began = now,
+		.ended = now + MS };
+	const char *by;
+
+	if (h->up != 0 && h->r.step == RECOVERY_DONE && !h->r.unlock &&
+	    !h->r.sign)
+		return fate == FINE;
+	if (w->tick < k->back[who])
+		return fate == FINE;
+	if (fate == SLOW)
+		return w->left.slow-- > 0;
+	if (fate != FINE && w->left.lost-- == 0)
+		return false;
+	look.asks = recovery_asks(&h->r, &rule, &n, &mark);
+	if (look.asks == 0 && fate != FINE)
+		return false;
+	if (fate != LOST_BEFORE)
+		server_does(k, w, who, look.asks, &mark, &told);
+	if (fate != FINE) {
+		recovery_lost(&h->r, look.asks);
+		w->disturbed = true;
+		return true;
+	}
+	recovery_learn(&h->r, &rule, &k->outage[who], &look, &by);
+	if (h->up == 0 && recovery_cleared(&h->r) &&
+	    (n.due || h->r.returned & MCSHM_RETURNED_RESTARTED))
+		host_is_up(k, w, who);
+	return true;
+}
+
+/* What other people do. */
+static bool
+others_turn(struct walk *k, struct world *w, unsigned what)
+{
+	if (what == 0)
+		return true;
+	w->disturbed = true;
+	if (what == 1) {
+		if (w->left.flushes-- == 0)
+			return false;
+		server_flush(k, w, HOSTS);
+		return true;
+	}
+	if (w->left.restarts-- == 0)
+		return false;
+	memset(&w->s, 0, sizeof w->s);
+	w->s.pid = 2;
+	w->s.start = server_clock(k, w->tick) - 2;
+	return true;
+}
+
+static void
+walk_on(struct walk *k, const struct world *from)
+{
+	bool over = true;
+
+	for (unsigned i = 0; i < HOSTS; i++)
+		over &= from->h[i].up != 0;
+	/* Who came in time was waited for. */
+	if (over && !from->disturbed && k->back[1] - k->back[0] <= k->length)
+		assert_int_equal(from->s.cmd_flush, 1);
+	if (over || met(k, from))
+		return;
+	assert_true(from->tick < HORIZON);
+	for (unsigned way = 0; way < 2 * FATES * FATES * 3; way++) {
+		const unsigned first = way % 2;
+		const enum fate fate[2] = { (enum fate)(way / 2 % FATES),
+			(enum fate)(way / 2 / FATES % FATES) };
+		struct world w = *from;
+
+		w.tick++;
+		if (host_turn(k, &w, first, fate[0]) &&
+		    others_turn(k, &w, way / 2 / FATES / FATES) &&
+		    host_turn(k, &w, 1 - first, fate[1]))
+			walk_on(k, &w);
+	}
+}
+
+/* Outages of so many ticks; the second answer comes so much later. */
+static void
+walk_from(struct walk *k, uint16_t a, uint16_t b, uint16_t later,
+    uint64_t phase, struct budget budget)
+{
+	const struct recovery_identity was = { .pid = 1, .start = 100,
+		.clock = 1000, .at = 500 * SECOND };
+	const uint16_t length[HOSTS] = { a, b };
+	struct world w;
+
+	memset(&w, 0, sizeof w);
+	w.s.pid = 1;
+	w.s.start = 100;
+	w.left = budget;
+	w.tick = 10;
+	k->phase = phase;
+	k->length = a;
+	for (unsigned i = 0; i < HOSTS; i++) {
+		k->back[i] = (uint16_t)(11 + i * later);
+		k->outage[i] = (struct recovery_outage){ .since =
+			time_of(k->back[i]) - length[i] * TICK,
+			.failed = time_of(k->back[i]) - TICK,
+			.before = &was, .used = true,
+			.host = names[i] };
+	}
+	memset(k->seen, 0, k->size * sizeof *k->seen);
+	k->count = 0;
+	walk_on(k, &w);
+}
+
+static void
+walk_all(const struct budget *budget, size_t budgets, struct walk *k,
+    unsigned step)
+{
+	static const uint16_t lengths[][2] = { { 2, 2 }, { 1, 6 }, { 6, 1 },
+		{ 4, 5 } };
+
+	for (size_t i = 0; i < COUNT(lengths); i++)
+		for (uint16_t later = 0; later < 12; later += step)
+			for (size_t b = 0; b < budgets; b++)
+				walk_from(k, lengths[i][0], lengths[i][1],
+				    later, b % 2 ? 300 * MS : 0, budget[b]);
+}
+
+static struct walk
+walk_new(size_t size)
+{
+	struct walk k = { .size = size };
+
+	k.seen = calloc(size, sizeof *k.seen);
+	assert_non_null(k.seen);
+	return k;
+}
+
+/* Undisturbed, however they meet: one flush does for both where it can, and
+ * both are UP soon. */
+static void
+test_two_hosts(void **state)
+{
+	static const struct budget budget[] = { { .slow = 2 }, { .slow = 3 } };
+	struct walk k = walk_new(1 << 20);
+
+	(void)state;
+	walk_all(budget, COUNT(budget), &k, 1);
+	assert_true(k.ups > 1000);
+	assert_true(k.flushes > 0);
+	assert_int_equal(k.doubles, 0);
+	assert_true(k.longest <= 40);
+	free(k.seen);
+}
+
+/* Answers are lost. */
+static void
+test_two_hosts_lose_answers(void **state)
+{
+	static const struct budget budget[] = { { .lost = 2 }, { .lost = 2,
+		.slow = 1 } };
+	struct walk k = walk_new(1 << 22);
+
+	(void)state;
+	walk_all(budget, COUNT(budget), &k, 3);
+	assert_true(k.ups > 10000);
+	/* Not longer than locks that nobody knows of, one after another. */
+	assert_true(k.longest <= 40 + 2 * 22);
+	free(k.seen);
+}
+
+/* People flush it, and restart it. */
+static void
+test_two_hosts_and_other_people(void **state)
+{
+	static const struct budget budget[] = { { .flushes = 1, .lost = 1 },
+		{ .restarts = 1, .lost = 1 }, { .flushes = 1, .restarts = 1 } };
+	struct walk k = walk_new(1 << 22);
+
+	(void)state;
+	walk_all(budget, COUNT(budget), &k, 3);
+	assert_true(k.ups > 10000);
+	free(k.seen);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_it_is_identified),
+		cmocka_unit_test(test_first_answers),
+		cmocka_unit_test(test_risks),
+		cmocka_unit_test(test_none_leaves_nothing_in_it),
+		cmocka_unit_test(test_the_whole_way),
+		cmocka_unit_test(test_it_waits_no_longer_than_tcp),
+		cmocka_unit_test(test_it_was_gone_for_longer),
+		cmocka_unit_test(test_somebody_else_flushes),
+		cmocka_unit_test(test_a_lock_without_need_is_given_back),
+		cmocka_unit_test(test_it_waits_for_who_waits),
+		cmocka_unit_test(test_it_waits_for_nobody_for_ever),
+		cmocka_unit_test(test_a_count_is_no_proof),
+		cmocka_unit_test(test_no_witness_can_be_had),
+		cmocka_unit_test(test_our_note_is_written_once),
+		cmocka_unit_test(test_the_end_of_waiting_by_its_clock),
+		cmocka_unit_test(test_not_due_not_calm),
+		cmocka_unit_test(test_an_old_lock_is_none),
+		cmocka_unit_test(test_looks_are_rare_while_it_waits),
+		cmocka_unit_test(test_it_refuses),
+		cmocka_unit_test(test_no_memory_for_a_lock),
+		cmocka_unit_test(test_a_flush_that_is_none),
+		cmocka_unit_test(test_a_lost_flush),
+		cmocka_unit_test(test_it_is_mute),
+		cmocka_unit_test(test_it_is_restarted_while_it_waits),
+		cmocka_unit_test(test_its_counters_begin_anew),
+		cmocka_unit_test(test_the_rule_changes),
+		cmocka_unit_test(test_contact),
+		cmocka_unit_test(test_whose_fault),
+		cmocka_unit_test(test_our_fault_is_found_late),
+		cmocka_unit_test(test_a_clock_that_stood_still),
+		cmocka_unit_test(test_without_a_past),
+		cmocka_unit_test(test_blame_is_never_wrong),
+		cmocka_unit_test(test_two_hosts),
+		cmocka_unit_test(test_two_hosts_lose_answers),
+		cmocka_unit_test(test_two_hosts_and_other_people),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
