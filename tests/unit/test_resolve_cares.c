@@ -580,11 +580,12 @@ test_search_order(void **state)
 static void
 test_no_channel(void **state)
 {
-	struct resolve *r = opened(2);
 	struct rlimit was, none;
+	struct resolve *r;
 
 	(void)state;
-	dns.error = ARES_ENOMEM;
+	dns.error = ARES_ENOMEM;	/* before there can be one */
+	r = opened(2);
 	assert_string_equal(ask(r, "4-1.test").error,
 	    ares_strerror(ARES_ENOMEM));
 	dns.error = ARES_EFILE;
