@@ -429,7 +429,7 @@ $(B)/tests/fuzz_%: $(B)/tests/fuzz/fuzz_%.o \
 # sanitizer builds; with SAN given, everything runs in that one build instead.
 asan_unit := $(filter run reader% format verdict mcproto tls hash scheme% publish \
              dump_hostile,$(unit))
-tsan_unit := $(filter run reader% format verdict mcproto scheme publish,$(unit))
+tsan_unit := $(filter run reader% format mcproto scheme publish,$(unit))
 helper    := fakemc mkpool client other_clock.so writer soak_reader peers_ours \
              peers_libmemcached $(if $(memc),memc)
 asan_b    := $(B)/san-address-undefined

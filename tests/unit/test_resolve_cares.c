@@ -576,6 +576,18 @@ test_search_order(void **state)
 	search_over(r);
 }
 
+/* The thread may not have tried again yet: soon it says this; NULL: no error. */
+static void
+says(struct resolve *r, const char *error)
+{
+	const char *said;
+
+	do
+		said = ask(r, "4-1.test").error;
+	while (error == NULL ? said != NULL :
+	    said == NULL || strcmp(said, error) != 0);
+}
+
 /* No channel: of what there is none is told; and it may be there later. */
 static void
 test_no_channel(void **state)
@@ -586,19 +598,16 @@ test_no_channel(void **state)
 	(void)state;
 	dns.error = ARES_ENOMEM;	/* before there can be one */
 	r = opened(2);
-	assert_string_equal(ask(r, "4-1.test").error,
-	    ares_strerror(ARES_ENOMEM));
+	says(r, ares_strerror(ARES_ENOMEM));
 	dns.error = ARES_EFILE;
-	assert_string_equal(ask(r, "4-1.test").error,
-	    "/etc/resolv.conf can not be read");
+	says(r, "/etc/resolv.conf can not be read");
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
 	none = (struct rlimit){ 3, was.rlim_max };
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	assert_string_equal(ask(r, "4-1.test").error,
-	    "no file descriptors left");
+	says(r, "no file descriptors left");
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
 	dns.error = 0;
-	assert_null(ask(r, "4-1.test").error);
+	says(r, NULL);
 	resolve_close(r);
 }
 
