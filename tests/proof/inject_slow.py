@@ -13,6 +13,7 @@ from inject_lane import PATIENCE, Header, House, Process, wait_until
 
 DELAY = 2.0                 # s, of each msync; a publish has two
 QUICK = {"interval": "50ms", "fast_interval": "30ms", "down_interval": "50ms",
+         "down_interval_max": "50ms", "flap_hold": "0",
          "timeout": "50ms", "fall": 1, "rise": 1, "min_down_time": "0ms",
          "hold_after": "10m", "rehash_after": "20m", "fall_ratio": "64/64"}
 CHECKER = {"heartbeat": "200ms", "stale_after": "10s"}
