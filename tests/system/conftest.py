@@ -25,6 +25,9 @@ def pytest_configure(config):
         "markers", "takes(seconds): how long the test takes on an idle "
         "machine; it is started early, and ended after three times as long")
     config.stash[STALLS] = Stalls()
+    # Who runs in the background of a shell's script ignores it, and so would
+    # all that tests start and then interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def seconds(item):
