@@ -363,10 +363,11 @@ class Subject:
         hold = self.flap_hold(rule, down)
         if out < hold - EDGE:
             return f"out for {out:.3f} s, flap_hold is {hold}"
+        if self.restarted(s):
+            return None     # it is empty, and need not wait: with rise = 1 it
+                            # is RECOVERING for no time that anybody sees
         if was == "DOWN" and rule.recovery > 0:
             return "it was not RECOVERING before"
-        if self.restarted(s):
-            return None                 # it is empty, and need not wait
         if out < rule.min_down - EDGE:
             return f"out for {out:.3f} s, min_down_time is {rule.min_down}"
         wait = min(since - down, rule.recovery)
