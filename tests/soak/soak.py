@@ -148,6 +148,7 @@ class Soak:
         self.daemon.tilt = self.flags.tilt
         self.tilts = dict.fromkeys(paths, 0)    # spans looked at
         self.watches, self.picks, self.readers = {}, {}, []
+        self.looks = {}                         # by the last rest
         for p, path in paths.items():
             watcher = Reader(self.house, "watch", str(path))
             picker = Reader(self.house, "pick", str(path), "1000", "4000")
@@ -449,6 +450,19 @@ class Soak:
         except AssertionError as e:
             self.blame("all", None, boottime(), str(e))
 
+    def check_witnesses(self):
+        """Who has stopped to look has nothing to complain about."""
+        threads = {"noise": self.noise, "flags": self.flags}
+        for reader in self.readers:
+            threads[reader.process.name] = reader.thread
+        for name, thread in threads.items():
+            if not thread.is_alive():
+                self.blame(name, None, boottime(), "no longer looks")
+        for name, watch in self.watches.items():
+            if watch.looks == self.looks.get(name):
+                self.blame(name, None, boottime(), "nothing was seen")
+            self.looks[name] = watch.looks
+
     def measure(self):
         # Connections of scans come and go.
         looks = []
@@ -461,6 +475,7 @@ class Soak:
         rest["at"] = round(boottime() - getattr(self, "began", boottime()))
         self.rests.append(rest)
         self.compare(rest)
+        self.check_witnesses()
         self.check_tidy()
         self.check_counters()
         self.check_tilts()
