@@ -76,7 +76,7 @@ building := scheme_build scheme_maglev scheme_ring hash_sha1
 library  := $(scheme) sums bootid reader follow pick suspect candidates run \
             report snapshot names
 pure     := verdict faults mcproto schedule address servers doubt failopen \
-            recovery
+            recovery course
 conf     := conf conf_read conf_key conf_text conf_auth conf_server \
             conf_buckets conf_check conf_scheme conf_probe conf_say
 effect   := log $(conf) resolve resolve_$(if $(CARES),cares,libc) $(tls) conn probe \
@@ -216,6 +216,7 @@ $(B)/mcshm.pc $(B)/mcshm-memcached.pc: Makefile include/mcshm.h $(B)/.paths
 need_verdict  := checkerd/verdict
 need_doubt    := checkerd/doubt
 need_failopen := checkerd/failopen
+need_course   := checkerd/course
 need_recovery := checkerd/recovery
 need_schedule := checkerd/schedule checkerd/verdict
 need_mcproto  := checkerd/mcproto
@@ -269,7 +270,7 @@ libs_hash     := -lhashkit
 libs_probe    := -lev $(libs_tls)
 libs_scan     := -lev
 libs_resolve_cares := $(libs_cares)
-unit := verdict recovery doubt failopen faults scan schedule mcproto address servers conf log notify resolve \
+unit := verdict recovery doubt failopen course faults scan schedule mcproto address servers conf log notify resolve \
         $(if $(CARES),resolve_cares) $(if $(OPENSSL),tls) probe \
         reports hash scheme scheme_move scheme_ring format reader \
         reader_threads run publish dump dump_picture dump_hostile golden
@@ -300,6 +301,13 @@ $(B)/tests/other_clock.so: tests/system/other_clock.c
 	$(call say,LD)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -fPIC -shared $(CFLAGS) \
 	    -o $@ $< -ldl
+
+# How often memory is asked for.
+$(B)/tests/count_malloc.so: tests/system/count_malloc.c
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -fPIC -shared $(CFLAGS) \
+	    -o $@ $<
 
 # One of libmemcached, with the adapter.
 $(B)/tests/clients/memc.o: cppflags += -Iclients/libmemcached
@@ -430,8 +438,8 @@ $(B)/tests/fuzz_%: $(B)/tests/fuzz/fuzz_%.o \
 asan_unit := $(filter run reader% format verdict mcproto tls hash scheme% publish \
              dump_hostile,$(unit))
 tsan_unit := $(filter run reader% format mcproto scheme publish,$(unit))
-helper    := fakemc mkpool client other_clock.so writer soak_reader peers_ours \
-             peers_libmemcached $(if $(memc),memc)
+helper    := fakemc mkpool client other_clock.so count_malloc.so writer \
+             soak_reader peers_ours peers_libmemcached $(if $(memc),memc)
 asan_b    := $(B)/san-address-undefined
 tsan_b    := $(B)/san-thread
 unit_t    := $(unit:%=$(B)/tests/test_%)

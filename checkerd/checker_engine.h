@@ -27,6 +27,7 @@
 #include <sys/queue.h>
 
 #include "checker.h"
+#include "course.h"
 #include "probe.h"
 #include "reports.h"
 #include "resolve.h"
@@ -79,9 +80,19 @@ struct returning {
 					 * the pool failed open */
 	uint64_t good;			/* start of the last good probe while it
 					 * was not out; 0: none by us */
-	uint64_t failed;		/* start of the last failed probe */
 	uint64_t marked;		/* when we left our mark */
 	uint64_t flushed;		/* by us or others, as was seen */
+	uint64_t foreign;		/* since when another host has the lock,
+					 * as was seen; 0: none */
+	uint64_t turn_at;		/* since when it goes before others, 0 */
+};
+
+/* The server that a name led to before: who it was, and how it was left. */
+struct left {
+	struct mcshm_address at;
+	struct recovery_identity identity;	/* clock 0: nobody is known */
+	uint64_t good;			/* as in returning */
+	uint64_t since;			/* not in use, or its outage began */
 };
 
 /* What the maintenance key in a server says. */
@@ -111,6 +122,7 @@ struct watch {
 	uint32_t fresh_in;		/* probes; 0: not counted yet */
 
 	struct returning returning;
+	struct left left;
 
 	struct faults faults;
 	struct look *look;		/* a scan of it is under way, or NULL */
@@ -123,6 +135,11 @@ struct watch {
 	uint32_t searched;		/* questions since it last answered */
 	bool astray;			/* its name does not lead to the address
 					 * in use any more */
+	bool unrouted;			/* this host has no way to the address
+					 * in use, as the last probe found */
+	struct course course;		/* what its name's answers say of that */
+	struct mcshm_address came_from;	/* where it was well, too; */
+	uint64_t came_at;		/* when it left that, 0: never */
 	uint32_t moves;			/* since it was last well for a while */
 	uint64_t settle_until;		/* no trial before */
 	struct trial *trial;		/* NULL: none was needed so far */
@@ -188,6 +205,8 @@ struct pool {
 	struct checker_return returns;
 	uint32_t flushes;		/* of its servers, within a minute */
 	uint64_t counted_at;		/* these */
+	uint32_t turn;			/* nor is this server's flush, or one
+					 * beyond it, next */
 	uint32_t awareness_most;
 	struct asking *asking;
 	uint32_t fresh_every;
@@ -377,8 +396,9 @@ uint32_t return_asks(struct watch *w);
 void return_lost(struct watch *w);
 /* The probe under way ends without a result. */
 void return_dropped(struct watch *w);
-/* It is another server from now on: nothing of the old one speaks for it. */
-void return_replace(struct watch *w);
+/* It is another server from now on, and not the one at `was`: nothing of that
+ * one speaks for it.  One that was left before comes back. */
+void return_replace(struct watch *w, const struct mcshm_address *was);
 /* Learn who answers; f->cleared unless it is to wait. */
 void return_finding(struct watch *w, struct finding *f);
 

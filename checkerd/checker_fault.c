@@ -151,7 +151,7 @@ look_done(struct scan *s, const struct scan_result *r)
 	struct watch *w = look_end(l);
 	struct faults_scan one = { .asked = r->asked,
 		.answered = r->answered, .silent = r->silent,
-		.unreached = r->unreached, .full = r->full,
+		.unreached = r->unreached, .full = r->full, .proof = r->proof,
 		.failed = r->failed, .began = l->began,
 		.ended = checker_clock(CLOCK_BOOTTIME) };
 

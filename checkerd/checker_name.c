@@ -14,7 +14,8 @@
  *
  *	the server is not reached	each of the others in turn
  *	the name leads elsewhere	as well: who answers lies, maybe, and
- *	(astray)			the server is well where it was
+ *	(astray)			the server is well where it was; only
+ *					when it says so for long enough
  *
  * A server that is reached and answers wrong, or not well, does so wherever it
  * is reached.
@@ -24,7 +25,9 @@
  * its address.  Nobody moves to where another server of the pool is.
  *
  * A move steps no verdict.  One that is astray is another server afterwards: it
- * has its predecessor's state until it answers, and else nothing of it.
+ * has its predecessor's state until it answers, and else nothing of it.  Where
+ * the name leads back to the server before that one, it is that one again, and
+ * comes back as from an outage: it may have what it had.
  */
 #include "checker_engine.h"
 
@@ -94,6 +97,8 @@ is_failing(const struct watch *w)
 static bool
 is_unreached(const struct watch *w)
 {
+	if (w->unrouted)
+		return true;
 	switch (w->entry.reason) {
 	case MCSHM_R_REFUSED:
 	case MCSHM_R_RESET:
@@ -169,12 +174,13 @@ search_due(struct watch *w)
 
 /* The move ----------------------------------------------------------------- */
 
-/* The name leads to the address in use. */
+/* The name leads to the address in use: for now, where it wavers. */
 static void
 name_on_course(struct watch *w)
 {
 	w->astray = false;
-	w->entry.degraded &= ~(uint64_t)MCSHM_DEGRADED_ADDRESS;
+	if (!course_wavers(&w->course))
+		w->entry.degraded &= ~(uint64_t)MCSHM_DEGRADED_ADDRESS;
 	if (w->trial != NULL)
 		w->trial->failed = 0;
 }
@@ -185,13 +191,27 @@ static void
 name_left(struct watch *w, uint32_t at)
 {
 	struct publish_entry *e = &w->entry;
+	const struct mcshm_address was = e->address[at];
 
 	e->address[at] = e->address[--e->addresses];
 	memset(&e->address[e->addresses], 0, sizeof e->address[0]);
 	e->rtt_avg_us = e->rtt_usual_us = 0;
-	e->verdict = verdict_replace(e->verdict);
-	return_replace(w);
+	return_replace(w, &was);
 	name_on_course(w);
+}
+
+/* Its keys may have to be kept from where it is now. */
+static void
+name_moved(struct watch *w, const struct verdict *was,
+    const struct mcshm_address *from)
+{
+	tell_move(w, from);
+	if (w->entry.verdict.state == was->state) {
+		watch_publish(w, true);
+		return;
+	}
+	doubt_verdict(w);
+	watch_changed(w, was);
 }
 
 static uint64_t
@@ -211,17 +231,21 @@ name_move(struct watch *w, uint32_t at)
 {
 	struct publish_entry *e = &w->entry;
 	const struct mcshm_address was = e->address[0];
+	const struct verdict believed = e->verdict;
 
 	e->address[0] = e->address[at];
 	e->address[at] = was;
 	fault_rest(w);		/* that was of the old one */
 	watch_moved(w, w->moves == 0);
+	course_moved(&w->course);
+	w->came_from = was;
+	w->came_at = is_failing(w) || w->unrouted ? 0 : w->pool->c->now;
+	w->unrouted = false;
 	if (w->astray)
 		name_left(w, at);
 	w->settle_until = w->pool->c->now + trial_wait(w, w->moves);
 	w->moves++;
-	tell_move(w, &was);
-	watch_publish(w, true);
+	name_moved(w, &believed, &was);
 }
 
 /* Nobody is left where it was, and the name does not lead there: it must not
@@ -275,7 +299,25 @@ name_stays(struct watch *w)
 		return;
 	w->entry.degraded |= MCSHM_DEGRADED_ADDRESS;
 	watch_publish(w, false);
-	tell_name(w, TELL_ASTRAY, NULL);
+	tell_name(w, TELL_ASTRAY, course_wavers(&w->course) ?
+	    "its answers contradict each other" : NULL);
+}
+
+/* It does its work where it is: is there no doubt that it is to go?  A probe
+ * that failed is enough to believe a name that does not waver. */
+static bool
+is_to_follow(const struct watch *w)
+{
+	const bool well = !w->unrouted && (course_wavers(&w->course) ?
+	    verdict_usable(&w->entry.verdict) : !is_failing(w));
+
+	return !well || course_is_sure(&w->course, w->pool->c->now);
+}
+
+static bool
+wants_another(const struct watch *w)
+{
+	return w->astray ? is_to_follow(w) : is_unreached(w);
 }
 
 /* The trial ---------------------------------------------------------------- */
@@ -323,7 +365,7 @@ trial_done(struct probe *p, const struct probe_result *r)
 	    memcmp(&e->address[at], &t->to, sizeof t->to) != 0)
 		at++;
 	/* What it was for may be over by now. */
-	if (at < e->addresses && (w->astray || is_unreached(w)))
+	if (at < e->addresses && wants_another(w))
 		name_move(w, at);
 }
 
@@ -360,7 +402,7 @@ name_try(struct watch *w)
 	uint32_t at;
 
 	if (w->entry.addresses < 2 || c->trials >= TRIALS_AT_ONCE ||
-	    c->now < w->settle_until || (!w->astray && !is_unreached(w)))
+	    c->now < w->settle_until || !wants_another(w))
 		return;
 	t = trial_of(w);
 	if (t == NULL || probe_busy(&t->probe) ||
@@ -447,6 +489,35 @@ answer_denies(const struct resolve_answer *a, const struct mcshm_address *one)
 	return one->kind != a->unknown && !answer_has(a, one);
 }
 
+/* Where it was well a while ago. */
+static bool
+leads_back(const struct watch *w, const struct resolve_answer *a)
+{
+	return w->came_at != 0 &&
+	    w->pool->c->now - w->came_at < COURSE_LONG &&
+	    answer_has(a, &w->came_from);
+}
+
+/* Does it lead to the address in use?  An answer that may be of no use for that
+ * says nothing.  True: the entry has changed. */
+static bool
+name_course(struct watch *w, const struct resolve_answer *a)
+{
+	const struct mcshm_address *one = &w->entry.address[0];
+	const uint64_t was = w->entry.degraded;
+	const bool denies = answer_denies(a, one);
+
+	if (!denies && !answer_has(a, one))
+		return false;
+	course_step(&w->course, denies, leads_back(w, a), w->pool->c->now);
+	if (!denies)
+		name_on_course(w);
+	w->astray = denies;
+	if (course_wavers(&w->course))
+		name_stays(w);
+	return w->entry.degraded != was;
+}
+
 /* The others that the name leads to, behind the one in use.  True: there is
  * something new among them. */
 static bool
@@ -491,12 +562,7 @@ name_resolved(struct watch *w, const struct resolve_answer *a)
 		return;
 	}
 	changed = name_others(w, a);
-	if (answer_has(a, &w->entry.address[0])) {
-		changed |= w->entry.degraded & MCSHM_DEGRADED_ADDRESS;
-		name_on_course(w);
-	} else if (answer_denies(a, &w->entry.address[0])) {
-		w->astray = true;
-	}
+	changed |= name_course(w, a);
 	if (changed) {
 		tell_debug(w, w->astray ? "name leads elsewhere" :
 		    "name has other addresses beside");

@@ -15,6 +15,7 @@
 				 * that fails, beside the interval */
 #define RISK_FOR (86400 * SECOND)
 #define MINUTE (60 * SECOND)
+#define TURN (20 * SECOND)	/* one that is not flushed by then may be ill */
 
 static struct recovery_rule
 rule_of(const struct watch *w)
@@ -56,13 +57,22 @@ same_place(const struct watch *a, const struct watch *b)
 	return memcmp(at, &b->entry.address[0], sizeof *at) == 0;
 }
 
+/* It came back since w answered first: whatever cleared it clears both. */
+static bool
+is_back_with(const struct watch *w, const struct watch *other)
+{
+	const uint64_t first = w->returning.recovery.first;
+
+	return first != 0 && other->entry.verdict.back_since >= first;
+}
+
 /* In its own pool it may stand twice, for its weight, and comes back twice; but
  * where the other one is in use, its clients have what they stored. */
 static bool
 is_shared_with(const struct watch *w, const struct watch *other)
 {
 	return w != other && same_place(w, other) && (w->pool != other->pool ||
-	    !verdict_out(&other->entry.verdict));
+	    (!verdict_out(&other->entry.verdict) && !is_back_with(w, other)));
 }
 
 /* The pool of ours that it stands in as another server, too; NULL: none. */
@@ -81,6 +91,18 @@ other_pool(const struct watch *w)
 	return NULL;
 }
 
+/* It is not to be flushed for that.  A reload may add such a pool, or a name
+ * lead there, at any time. */
+static bool
+find_elsewhere(struct watch *w)
+{
+	struct returning *b = &w->returning;
+
+	b->elsewhere |= w->pool->returns.flush && !w->pool->returns.shared &&
+	    other_pool(w) != NULL;
+	return b->elsewhere;
+}
+
 /* The rate ------------------------------------------------------------------ */
 
 static bool
@@ -97,6 +119,63 @@ was_flushed(const struct watch *w, uint64_t now)
 	    is_recent(w->entry.flushed, now);
 }
 
+/* That, or another host is about to: it has the lock.  For a minute, for a lock
+ * that stays is nobody's. */
+static bool
+is_counted(const struct watch *w, uint64_t now)
+{
+	return was_flushed(w, now) || is_recent(w->returning.foreign, now);
+}
+
+static uint64_t
+flushes_most(const struct pool *p)
+{
+	const uint64_t most = (uint64_t)p->roster.servers.n *
+	    p->returns.percent / 100;
+
+	return most != 0 ? most : 1;
+}
+
+static bool
+is_in_turn(const struct watch *w, uint64_t now)
+{
+	return verdict_out(&w->entry.verdict) && watch_is_probed(w) &&
+	    rule_of(w).flush && !is_counted(w, now) &&
+	    recovery_is_next(&w->returning.recovery, now);
+}
+
+/*
+ * What is left of the rate is for the first servers of those whose time has come
+ * or will in a moment, in the order of the roster.  So all hosts that see the
+ * same flush the same servers, and those locks agree on one host for each; if
+ * each went for any, they would be as many as there are hosts before one has
+ * seen a flush.  One whose turn leads to nothing does not hold up the rest.
+ */
+static void
+turns_give(struct pool *p)
+{
+	const uint64_t now = p->c->now, most = flushes_most(p);
+	uint64_t room = most > p->flushes ? most - p->flushes : 0;
+
+	p->turn = p->roster.servers.n;
+	for (uint32_t i = p->roster.servers.n; i-- > 0; )
+		if (!is_in_turn(p->watch[i], now))
+			p->watch[i]->returning.turn_at = 0;
+	for (uint32_t i = 0; i < p->roster.servers.n; i++) {
+		struct watch *w = p->watch[i];
+
+		if (!is_in_turn(w, now))
+			continue;
+		if (room == 0 && p->turn > i)
+			p->turn = i;
+		if (room == 0)
+			w->returning.turn_at = 0;
+		else if (w->returning.turn_at == 0)
+			w->returning.turn_at = now;
+		room -= room != 0 && now - w->returning.turn_at < TURN;
+	}
+}
+
 static void
 flushes_count(struct pool *p)
 {
@@ -107,18 +186,23 @@ flushes_count(struct pool *p)
 	p->counted_at = now;
 	p->flushes = 0;
 	for (uint32_t i = 0; i < p->roster.servers.n; i++)
-		p->flushes += was_flushed(p->watch[i], now);
+		p->flushes += is_counted(p->watch[i], now);
+	turns_give(p);
 }
 
+/* One that was flushed just now may be once more: that costs nothing. */
 static bool
 is_within_rate(struct watch *w)
 {
 	struct pool *p = w->pool;
-	const uint64_t most = (uint64_t)p->roster.servers.n *
-	    p->returns.percent / 100;
+	const uint64_t now = p->c->now;
+	uint64_t others;
 
 	flushes_count(p);
-	return was_flushed(w, p->c->now) || p->flushes < (most != 0 ? most : 1);
+	if (was_flushed(w, now))
+		return true;
+	others = p->flushes - (p->flushes != 0 && is_counted(w, now));
+	return others < flushes_most(p) && w->i < p->turn;
 }
 
 static void
@@ -126,8 +210,22 @@ flush_noted(struct watch *w)
 {
 	const uint64_t now = w->pool->c->now;
 
-	w->pool->flushes += !was_flushed(w, now);
+	w->pool->flushes += !is_counted(w, now);
 	w->returning.flushed = now;
+}
+
+static void
+lock_noted(struct watch *w, const char *owner)
+{
+	struct returning *b = &w->returning;
+	const uint64_t now = w->pool->c->now;
+	const bool foreign = owner[0] != '\0' &&
+	    strcmp(owner, w->pool->asking->words.host) != 0;
+
+	if (foreign && b->foreign != 0)
+		return;
+	w->pool->flushes += foreign && !is_counted(w, now);
+	b->foreign = foreign ? now : 0;
 }
 
 /* Asks ---------------------------------------------------------------------- */
@@ -153,23 +251,25 @@ may_flush(struct watch *w)
 	if (!may && !w->returning.told_wait)
 		tell_return(w, false, calm ? "flush waits, as many servers of "
 		    "the pool as flush_percent allows were flushed within a "
-		    "minute" : "flush waits, this host is in TILT or the pool "
-		    "fails open", NULL, 0);
+		    "minute, or go before it" : "flush waits, this host is in "
+		    "TILT or the pool fails open", NULL, 0);
 	w->returning.told_wait = !may;
 	w->returning.waits = may ? 0 : calm ? MCSHM_RETURNED_WAITS_RATE :
 	    MCSHM_RETURNED_WAITS_CALM;
 	return may;
 }
 
-/* It went DOWN again since its first answer. */
+/* It went DOWN since its first answer, or since it came back last: how that was
+ * says nothing of this time. */
 static void
 forget_relapse(struct watch *w)
 {
 	const struct verdict *v = &w->entry.verdict;
 
-	if (v->state == MCSHM_DOWN && w->returning.recovery.first != 0 &&
-	    w->returning.recovery.first < v->since)
-		w->returning.recovery = (struct recovery){ 0 };
+	if (v->state != MCSHM_DOWN || w->returning.recovery.first >= v->since)
+		return;
+	w->returning.recovery = (struct recovery){ 0 };
+	w->entry.returned = 0;
 }
 
 static uint32_t
@@ -186,6 +286,9 @@ asks_out(struct watch *w)
 		now.due = is_due(w, now.now);
 	now.may_flush = now.due && now.now >= b->recovery.late && may_flush(w);
 	asks = recovery_asks(&b->recovery, &rule, &now, &b->mark);
+	if (asks & (MCPROTO_ASK_LOCK | MCPROTO_ASK_FLUSH) &&
+	    find_elsewhere(w))
+		return MCPROTO_ASK_STATS;	/* enough to clear it */
 	if (asks & MCPROTO_ASK_FLUSH)
 		flush_noted(w);
 	return asks;
@@ -216,8 +319,9 @@ asks_usual(struct watch *w)
 
 		asks |= recovery_asks(&b->recovery, &rule, &n, &b->mark);
 	}
-	/* One of the two at a time: the marker first. */
-	if (p->returns.flush && !(asks & MCPROTO_ASK_FLUSHED) &&
+	/* One at a time: the marker or the end of our note first. */
+	if (p->returns.flush &&
+	    !(asks & (MCPROTO_ASK_FLUSHED | MCPROTO_ASK_MARK)) &&
 	    now - b->marked >= mark_each(p) && recovery_vouch(&b->mark,
 	    &b->contact, &w->entry.identity, gap_of(p))) {
 		asks |= MCPROTO_ASK_MARK;
@@ -260,18 +364,57 @@ return_dropped(struct watch *w)
 	w->returning.asks = 0;
 }
 
-/* But for the rate: databases felt the flush of the old one. */
-void
-return_replace(struct watch *w)
+/* Its name may lead there again.  One that never said who it was is nobody. */
+static void
+left_keep(struct watch *w, const struct mcshm_address *at)
 {
+	const struct publish_entry *e = &w->entry;
+
+	if (e->identity.clock == 0)
+		return;
+	w->left = (struct left){ .at = *at, .identity = e->identity,
+		.good = e->good_began, .since = w->pool->c->now };
+	if (is_returning(w)) {
+		w->left.good = w->returning.good;
+		w->left.since = e->verdict.outage_since;
+	}
+}
+
+/* What it had when it was left it may still have.  Others may have used it all
+ * the time: for us, it was out of reach until now. */
+static void
+left_rejoin(struct watch *w, const struct left *left)
+{
+	const uint64_t now = w->pool->c->now;
 	struct publish_entry *e = &w->entry;
 
+	e->identity = left->identity;
+	e->failed_began = now;
+	w->returning.good = left->good;
+	w->returning.used = w->returning.judge = true;
+	e->verdict = verdict_rejoin(e->verdict, left->since,
+	    w->pool->returns.flush, now);
+}
+
+/* But for the rate: databases felt the flush of the old one. */
+void
+return_replace(struct watch *w, const struct mcshm_address *was)
+{
+	struct publish_entry *e = &w->entry;
+	const struct left left = w->left;
+
+	left_keep(w, was);
 	w->returning = (struct returning){ .ask = true,
 		.flushed = w->returning.flushed };
 	e->identity = (struct recovery_identity){ 0 };
 	e->returned = 0;
-	e->flushed = 0;
+	e->flushed = e->failed_began = 0;
 	e->degraded &= ~(uint64_t)MCSHM_DEGRADED_STALE_RISK;
+	if (left.identity.clock != 0 &&
+	    memcmp(&left.at, &e->address[0], sizeof left.at) == 0)
+		left_rejoin(w, &left);
+	else
+		e->verdict = verdict_replace(e->verdict);
 }
 
 /* Answers ------------------------------------------------------------------- */
@@ -339,7 +482,7 @@ tell_step(struct watch *w, const struct recovery_rule *rule,
 		return;
 	case RECOVERY_OURS:
 		tell_return(w, true, "is not flushed, another host reached it "
-		    "all the time: old values are possible for clients of this "
+		    "meanwhile: old values are possible for clients of this "
 		    "host", by, 0);
 		return;
 	case RECOVERY_STRANGE:
@@ -363,6 +506,16 @@ tell_step(struct watch *w, const struct recovery_rule *rule,
 		    "was flushed by another host" : "was flushed by somebody",
 		    by[0] != '\0' ? by : NULL, 0);
 		return;
+	case RECOVERY_FULL:
+		tell_return(w, true, "has no connection left for us, so that "
+		    "it is not known what it has", NULL, 0);
+		return;
+	case RECOVERY_STOPPED:
+		tell_return(w, true, rule->stay ? "can not be flushed, for its "
+		    "clock stands still; it stays RECOVERING" : "can not be "
+		    "flushed, for its clock stands still: old values are "
+		    "possible", NULL, 0);
+		return;
 	case RECOVERY_REFUSED:
 	case RECOVERY_MUTE:
 		break;
@@ -385,6 +538,8 @@ waits_for(const struct watch *w, const struct mcproto_told *told, uint64_t now)
 	if (recovery_cleared(r) || r->given_up || r->step != RECOVERY_WAIT ||
 	    now < r->late || r->returned == 0)
 		return 0;
+	if (r->untold != 0 || recovery_stands(r))
+		return MCSHM_RETURNED_WAITS_SERVER;
 	if (b->waits != 0)
 		return b->waits;
 	if (r->seen.clock < r->until)
@@ -393,49 +548,74 @@ waits_for(const struct watch *w, const struct mcproto_told *told, uint64_t now)
 	    MCSHM_RETURNED_WAITS_LOCK : 0;
 }
 
-/* The start of the last probe in vain; or of an earlier daemon's. */
-static uint64_t
-last_failed(const struct watch *w)
+/* What it comes back as, and what it waits for, for all to see. */
+static void
+returned_show(struct watch *w, const struct recovery_look *look)
 {
-	const struct publish_entry *e = &w->entry;
+	const struct recovery *r = &w->returning.recovery;
+	const bool flush = rule_of(w).flush;
 
-	if (w->returning.failed != 0)
-		return w->returning.failed;
-	return w->inherited && (e->verdict.history & 1) == 0 ? e->began : 0;
+	if (r->returned != 0)
+		w->entry.returned = r->returned |
+		    waits_for(w, look->told, look->ended);
+	else if (flush && !recovery_cleared(r) && r->untold != 0)
+		w->entry.returned = MCSHM_RETURNED_WAITS_SERVER;
+	else if (w->pool->asking->words.asks == 0 && !flush)
+		w->entry.returned = MCSHM_RETURNED_UNKNOWN;
+	risk_show(w);
 }
 
 static void
 learn_return(struct watch *w, const struct finding *f)
 {
 	struct returning *b = &w->returning;
+	const struct verdict *v = &w->entry.verdict;
 	const struct recovery_outage outage = { .gone = b->good,
-		.since = w->entry.verdict.outage_since, .failed = last_failed(w),
+		.since = v->outage_since, .failed = w->entry.failed_began,
+		.first = v->state == MCSHM_RECOVERING ? v->since : 0,
 		.before = &w->entry.identity, .used = b->used,
 		.host = w->pool->asking->words.host };
-	const struct recovery_look look = { b->asks, f->probe->told, f->began,
-		f->ended };
+	const bool full = f->probe->reason == MCSHM_R_MAXCONNS;
+	const struct recovery_look look = { .asks = full ? MCPROTO_ASK_STATS :
+		b->asks, .told = f->probe->told, .began = f->began,
+		.ended = f->ended, .full = full };
 	struct recovery_rule rule;
 	enum recovery_event event;
 	const char *by;
 
-	if (b->recovery.first == 0)
-		b->elsewhere = w->pool->returns.flush &&
-		    !w->pool->returns.shared && other_pool(w) != NULL;
+	if (b->recovery.first == 0) {
+		b->elsewhere = false;
+		find_elsewhere(w);
+	}
 	rule = rule_of(w);
 	event = recovery_learn(&b->recovery, &rule, &outage, &look, &by);
+	if (look.asks & MCPROTO_ASK_MARKS)
+		lock_noted(w, look.told->owner);
 	if (event == RECOVERY_SENT || event == RECOVERY_FLUSHED)
 		w->entry.flushed = f->ended;
 	if (event == RECOVERY_FLUSHED || event == RECOVERY_FLUSHED_BY)
 		flush_noted(w);
-	if (b->recovery.returned != 0)
-		w->entry.returned = b->recovery.returned |
-		    waits_for(w, look.told, f->ended);
-	else if (w->pool->asking->words.asks == 0 && !rule.flush)
-		w->entry.returned = MCSHM_RETURNED_UNKNOWN;
-	risk_show(w);
+	returned_show(w, &look);
 	if (b->asks & MCPROTO_ASK_LOCK && event == RECOVERY_QUIET)
 		tell_debug(w, "to be flushed, and another host has the lock");
 	tell_step(w, &rule, event, by, f->ended);
+}
+
+/* Others have flushed it and use it, and something of our own (flap_hold, a
+ * probe that failed) keeps our clients from it. */
+static void
+find_left(struct watch *w, uint64_t now)
+{
+	struct recovery *r = &w->returning.recovery;
+
+	if (!recovery_cleared(r) ||
+	    !recovery_is_left(r, now, gap_of(w->pool)))
+		return;
+	w->entry.returned |= r->returned;
+	risk_show(w);
+	tell_return(w, true, "was flushed by another host and is used by "
+	    "others, and is not UP here yet: old values are possible for "
+	    "clients of this host", NULL, 0);
 }
 
 /* While the pool fails open clients use it, and go on to; where that ends before
@@ -462,8 +642,9 @@ find_out(struct watch *w, struct finding *f)
 	find_open(w);
 	if (f->probe->reason == MCSHM_R_MAXCONNS)
 		recovery_lost(&b->recovery, b->asks);
-	else
+	if (f->probe->reason != MCSHM_R_MAXCONNS || rule_of(w).flush)
 		learn_return(w, f);
+	find_left(w, f->ended);
 	f->fresh_start = b->recovery.returned & MCSHM_RETURNED_RESTARTED;
 	f->cleared = !rule_of(w).flush || recovery_cleared(&b->recovery);
 	b->ask = true;		/* who it is, once it is UP */
@@ -508,6 +689,19 @@ risk_check(struct watch *w, const struct recovery_identity *is, uint64_t now)
 	tell_return(w, false, "has no old values any more", NULL, 0);
 }
 
+/* Somebody flushed it while it was UP: databases feel that, too. */
+static void
+find_flushed(struct watch *w, const struct recovery_identity *is, uint64_t now)
+{
+	const struct recovery_identity *was = &w->entry.identity;
+
+	if (w->pool->returns.flush && is_recent(was->at, now) &&
+	    !recovery_is_new(was, is) && was->pid == is->pid &&
+	    was->cmd_flush < is->cmd_flush && !was_flushed(w, now) &&
+	    (w->entry.returned & MCSHM_RETURNED_REFUSED) == 0)
+		flush_noted(w);
+}
+
 /* It answers, as it did. */
 static void
 find_usual(struct watch *w, const struct finding *f)
@@ -517,7 +711,6 @@ find_usual(struct watch *w, const struct finding *f)
 	struct recovery_identity is;
 
 	b->used = true;
-	b->good = f->began;
 	if (recovery_cleared(&b->recovery))
 		recovery_tidied(&b->recovery, b->asks);
 	if (b->asks & MCPROTO_ASK_STATS)
@@ -531,6 +724,7 @@ find_usual(struct watch *w, const struct finding *f)
 	b->judge = false;
 	is = recovery_identity(&told->stats, f->ended);
 	risk_check(w, &is, f->ended);
+	find_flushed(w, &is, f->ended);
 	if (w->entry.identity.clock == 0)	/* it may live elsewhere now */
 		b->contact.since = b->contact.last;
 	w->entry.identity = is;
@@ -543,11 +737,15 @@ find_nothing(struct watch *w, const struct finding *f)
 	struct returning *b = &w->returning;
 
 	recovery_lost(&b->recovery, b->asks);
+	if (!verdict_out(&w->entry.verdict))
+		b->good = w->entry.good_began;
 	w->entry.returned &= ~(uint64_t)MCSHM_RETURNED_WAITS;
 	if (f->class != VERDICT_LOCAL && f->class != VERDICT_VOID)
-		b->failed = f->began;
-	if (w->entry.verdict.state == MCSHM_DOWN)
-		b->recovery = (struct recovery){ 0 };
+		w->entry.failed_began = f->began;
+	if (w->entry.verdict.state != MCSHM_DOWN)
+		return;
+	b->recovery = (struct recovery){ 0 };
+	w->entry.returned = 0;
 }
 
 void

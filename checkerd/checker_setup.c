@@ -203,6 +203,8 @@ watch_inherit(struct watch *w, const struct publish_entry *left)
 	}
 	e->verdict = verdict_inherit(left->verdict, left->checked,
 	    w->pool->c->now, INHERIT_INTERVALS * w->pool->schedule.interval);
+	if (verdict_out(&left->verdict))	/* or the first failure says */
+		w->returning.good = left->good_began;
 	w->inherited = left->verdict.probes != 0;
 	w->pool->inherits |= w->inherited;
 }

@@ -287,6 +287,8 @@ line_detail(struct line *l, const struct publish_entry *e)
 	if ((e->degraded & MCSHM_DEGRADED_MAXCONNS) && e->max_connections != 0)
 		line_add(l, " connections=%u/%u", e->connections,
 		    e->max_connections);
+	if ((e->degraded & MCSHM_DEGRADED_LISTENER_STUCK) && e->reason != 0)
+		line_reason(l, "reason", e->reason);	/* how they failed */
 	if (e->degraded & MCSHM_DEGRADED_SLOW)
 		line_add(l, " rtt=%uus usual=%uus", e->rtt_us,
 		    e->rtt_usual_us);

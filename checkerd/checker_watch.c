@@ -7,6 +7,7 @@
  */
 #include "checker_engine.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -119,6 +120,16 @@ watch_reason(struct watch *w, enum mcshm_reason reason)
 		w->entry.reason = reason;
 }
 
+/* Our own fault; but another address may have what this one has not. */
+static bool
+is_unrouted(const struct finding *f)
+{
+	const int err = f->probe->sys_errno;
+
+	return f->class == VERDICT_LOCAL && (err == ENETUNREACH ||
+	    err == EHOSTUNREACH || err == EAFNOSUPPORT);
+}
+
 /* Everything about a result but the verdict. */
 static void
 watch_record(struct watch *w, const struct finding *f)
@@ -128,6 +139,7 @@ watch_record(struct watch *w, const struct finding *f)
 	e->result = f->reason;
 	e->checked = f->ended;
 	e->began = f->began;
+	w->unrouted = is_unrouted(f);
 	if (f->class != VERDICT_GOOD)
 		watch_reason(w, f->reason);
 	if (f->class == VERDICT_PROOF || f->class == VERDICT_SILENCE)
@@ -205,6 +217,7 @@ watch_rested(struct watch *w, const struct finding *f)
 	w->entry.checked = f->ended;
 	w->entry.result = f->reason;
 	w->reported = false;
+	return_dropped(w);	/* it may have been asked for more */
 	tell_probe(w, f);
 	watch_publish(w, false);
 	watch_told(w);
@@ -352,6 +365,8 @@ watch_stop(struct watch *w)
 void
 watch_rest(struct watch *w)
 {
+	if (probe_busy(&w->probe))
+		return_dropped(w);
 	watch_stop(w);
 	w->reported = false;
 	w->entry.verdict = verdict_forget(w->entry.verdict);

@@ -77,9 +77,9 @@ load_take(struct load *l)
 }
 
 unsigned
-conf_load(struct conf *c, const char *path, FILE *errors)
+conf_load(struct conf *c, const char *path, conf_look *look, FILE *errors)
 {
-	struct load l = { .out = errors, .path = path };
+	struct load l = { .out = errors, .path = path, .look = look };
 
 	if (conf_read(&l, path, false)) {
 		conf_checker_finish(&l);

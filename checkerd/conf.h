@@ -86,11 +86,24 @@ struct conf {
 };
 
 /*
+ * What pools with TLS name is read by others, who look at one thing at a time:
+ * that TLS can be had, each file by itself, and the key and the certificate
+ * together, where each is good.  False, and why: "KEY = VALUE is not good; what
+ * would be right".
+ */
+enum conf_tls { CONF_TLS, CONF_TLS_CA, CONF_TLS_CERT, CONF_TLS_KEY,
+	CONF_TLS_PAIR };
+#define CONF_WHY 400
+typedef bool conf_look(const struct conf_pool *p, enum conf_tls what,
+    char why[CONF_WHY]);
+
+/*
  * Read path.  0, and lines in errors are warnings; or the number of errors,
  * each written there as a line of its own, and *c is not touched.  NULL: they
- * are thrown away.  conf_free() it.
+ * are thrown away.  conf_free() it.  look may be NULL.
  */
-unsigned conf_load(struct conf *c, const char *path, FILE *errors);
+unsigned conf_load(struct conf *c, const char *path, conf_look *look,
+    FILE *errors);
 void conf_free(struct conf *c);
 
 /* The effective values as an ini that loads to the same; keys that mean nothing

@@ -182,6 +182,7 @@ conf_pool_finish(struct load *l, struct draft *d)
 	fill_standards(l, d, CONF_POOL);
 	pool_compute(l, d);
 	pool_conflicts(l, d);
+	conf_probe_look(l, d);
 	conf_servers_check(l, d);
 	conf_buckets_check(l, d);
 	files_check(l, d);

@@ -395,22 +395,25 @@ choice_parse(struct load *l, const struct key *k, const char *text,
 {
 	const struct conf_choices all = { k->kind->name, NULL, 0 };
 	char list[CONF_LIST_TEXT], why[CONF_LIST_TEXT + 40];
-	const char *meant = NULL;
+	char lower[CONF_WORD_BYTES];
+	struct hint hint = conf_hint(conf_lower(lower, text, strlen(text)));
 
+	/* They are shorter than keys, and nearer to each other. */
+	hint.distance = strlen(text) / 8 + 2;
 	for (uint32_t id = 0; id < CONF_CHOICES; id++) {
 		const char *name = k->kind->name(id);
 
-		if (!name || strcasecmp(name, text) != 0)
+		if (!name)
 			continue;
-		meant = name;
+		conf_hint_offer(&hint, name);
 		if (strcmp(name, text) != 0)
 			continue;
 		field_store(k, field, id);
 		return true;
 	}
 	conf_list(list, &all);
-	snprintf(why, sizeof why, "is not known; %s %s",
-	    meant ? "did you mean" : "write", meant ? meant : list);
+	snprintf(why, sizeof why, "is not known; %s %s", hint.nearest ?
+	    "did you mean" : "write", hint.nearest ? hint.nearest : list);
 	return conf_refuse(l, k, text, why);
 }
 

@@ -59,6 +59,7 @@ struct source {			/* a file that is being read */
 struct load {
 	FILE *out;
 	const char *path;
+	conf_look *look;	/* at files for TLS; NULL: nobody does */
 	unsigned errors;
 	struct source *source;	/* NULL: all is read */
 	unsigned section;	/* 0: none yet */
@@ -101,6 +102,9 @@ struct hint {
 };
 struct hint conf_hint(const char *text);
 void conf_hint_offer(struct hint *h, const char *word);
+/* n bytes of text in lower case, as far as there is room; to. */
+#define CONF_WORD_BYTES 40
+const char *conf_lower(char to[CONF_WORD_BYTES], const char *text, size_t n);
 
 /* conf_read.c */
 
@@ -174,6 +178,8 @@ void conf_scheme_conflicts(struct load *l, struct draft *d);
 bool conf_probe_means(const struct conf_pool *p, enum conf_key_id id);
 void conf_probe_compute(struct load *l, struct draft *d);
 void conf_probe_conflicts(struct load *l, struct draft *d);
+/* At the files that a pool names. */
+void conf_probe_look(struct load *l, struct draft *d);
 /* Of a pool, or [defaults], that is right. */
 void conf_probe_warn(struct load *l, struct draft *d);
 

@@ -26,20 +26,51 @@ static const struct meaning {
 };
 #define MEANINGS (sizeof meanings / sizeof *meanings)
 
-/* Keys that, from a value on, have no effect where another key is 0. */
+/* Keys that, from a value on, have no effect where another key is this; or
+ * where two are. */
 static const struct idle {
 	enum conf_key_id id;
 	uint64_t from;
 	enum conf_key_id with;
+	uint64_t value;
+	enum conf_key_id also;
+	uint64_t also_value;
 } idles[] = {
-	{ KEY_thread_scan_interval, 1, KEY_stats_interval },
-	{ KEY_on_worker_stuck, CONF_DEGRADED, KEY_thread_scan_interval },
-	{ KEY_on_worker_stuck, CONF_DEGRADED, KEY_stats_interval },
-	{ KEY_on_clock_stuck, CONF_DEGRADED, KEY_stats_interval },
-	{ KEY_on_slow, CONF_DEGRADED, KEY_slow_threshold },
-	{ KEY_flap_hold_max, 1, KEY_flap_hold },
-	{ KEY_flap_window, 1, KEY_flap_hold },
-	{ KEY_fail_open_max, 1, KEY_max_down_percent },
+#define IDLE(id, from, with, value)					\
+	{ KEY_##id, from, KEY_##with, value, KEY_##with, value }
+#define IDLE_BOTH(id, from, with, value, also, also_value)		\
+	{ KEY_##id, from, KEY_##with, value, KEY_##also, also_value }
+	IDLE(stats_interval, 1, probe, CONF_PROBE_TCP),
+	IDLE(thread_scan_interval, 1, probe, CONF_PROBE_TCP),
+	IDLE(thread_scan_interval, 1, stats_interval, 0),
+	IDLE(on_worker_stuck, CONF_DEGRADED, probe, CONF_PROBE_TCP),
+	IDLE(on_worker_stuck, CONF_DEGRADED, thread_scan_interval, 0),
+	IDLE(on_worker_stuck, CONF_DEGRADED, stats_interval, 0),
+	/* Somebody has to make a new connection beside the kept one. */
+	IDLE(on_listener_stuck, CONF_DEGRADED, probe, CONF_PROBE_TCP),
+	IDLE_BOTH(on_listener_stuck, CONF_DEGRADED, fresh_every, 0,
+	    thread_scan_interval, 0),
+	IDLE_BOTH(on_listener_stuck, CONF_DEGRADED, fresh_every, 0,
+	    stats_interval, 0),
+	IDLE_BOTH(on_listener_stuck, CONF_DEGRADED, fresh_every, 0,
+	    on_worker_stuck, CONF_IGNORE),
+	IDLE(on_clock_stuck, CONF_DEGRADED, probe, CONF_PROBE_TCP),
+	IDLE(on_clock_stuck, CONF_DEGRADED, stats_interval, 0),
+	IDLE(on_maxconns, CONF_DEGRADED, probe, CONF_PROBE_TCP),
+	/* A canary is another way to see it. */
+	IDLE(on_no_memory, CONF_DEGRADED, probe, CONF_PROBE_TCP),
+	IDLE_BOTH(on_no_memory, CONF_DEGRADED, stats_interval, 0,
+	    probe, CONF_PROBE_VERSION),
+	IDLE_BOTH(on_no_memory, CONF_DEGRADED, stats_interval, 0,
+	    probe, CONF_PROBE_MN),
+	IDLE_BOTH(on_no_memory, CONF_DEGRADED, stats_interval, 0,
+	    probe, CONF_PROBE_STATS),
+	IDLE(on_slow, CONF_DEGRADED, slow_threshold, 0),
+	IDLE(flap_hold_max, 1, flap_hold, 0),
+	IDLE(flap_window, 1, flap_hold, 0),
+	IDLE(fail_open_max, 1, max_down_percent, 0),
+#undef IDLE
+#undef IDLE_BOTH
 };
 #define IDLES (sizeof idles / sizeof *idles)
 
@@ -54,7 +85,9 @@ number_of(const struct conf_pool *p, enum conf_key_id id)
 static bool
 is_idle(const struct conf_pool *p, const struct idle *i)
 {
-	return number_of(p, i->id) >= i->from && number_of(p, i->with) == 0;
+	return number_of(p, i->id) >= i->from &&
+	    number_of(p, i->with) == i->value &&
+	    number_of(p, i->also) == i->also_value;
 }
 
 static bool
@@ -165,12 +198,12 @@ idle_conflict(struct load *l, struct draft *d, const struct idle *i)
 	conf_conflict(l, d, i->id, i->with, "does not go with", cure);
 }
 
-/* What takes an answer of the server. */
+/* What takes an answer of the server, or is said to it. */
 static void
 tcp_conflicts(struct load *l, struct draft *d)
 {
-	static const enum conf_key_id talk[] = { KEY_expect_version,
-		KEY_maintenance_key, KEY_on_recovery };
+	static const enum conf_key_id talk[] = { KEY_auth_file,
+		KEY_expect_version, KEY_maintenance_key, KEY_on_recovery };
 
 	char cure[CURE_TEXT];
 
@@ -217,6 +250,65 @@ conf_probe_conflicts(struct load *l, struct draft *d)
 		tcp_conflicts(l, d);
 	if (p->tls && !*p->tls_cert != !*p->tls_key)
 		certificate_conflict(l, d);
+}
+
+/* Files ------------------------------------------------------------------- */
+
+/* Of a value that is in [defaults] once for all. */
+static void
+look_refuse(struct load *l, struct draft *d, enum conf_key_id id,
+    const char *why)
+{
+	conf_complain_at(l, d->at[id], "%s", why);
+	if (conf_inherited(l, d, id))
+		l->defaults.at[id].bad = true;
+	d->at[id].bad = true;
+}
+
+static bool
+look_at(struct load *l, struct draft *d, enum conf_key_id id,
+    enum conf_tls what)
+{
+	char why[CONF_WHY];
+
+	if (d->at[id].bad)
+		return false;
+	if (l->look(&d->pool, what, why))
+		return true;
+	look_refuse(l, d, id, why);
+	return false;
+}
+
+/* Said of the pool that has written one of the two. */
+static void
+look_at_pair(struct load *l, struct draft *d)
+{
+	char why[CONF_WHY];
+
+	if (l->look(&d->pool, CONF_TLS_PAIR, why))
+		return;
+	if (conf_inherited(l, d, KEY_tls_cert) &&
+	    conf_inherited(l, d, KEY_tls_key))
+		look_refuse(l, d, KEY_tls_key, why);
+	else
+		conf_conflict(l, d, KEY_tls_key, KEY_tls_cert,
+		    "is not the key of", "name the one of that certificate");
+}
+
+void
+conf_probe_look(struct load *l, struct draft *d)
+{
+	const struct conf_pool *p = &d->pool;
+	bool cert, key;
+
+	if (!l->look || !p->tls || !look_at(l, d, KEY_tls, CONF_TLS))
+		return;
+	if (*p->tls_ca)
+		look_at(l, d, KEY_tls_ca, CONF_TLS_CA);
+	cert = *p->tls_cert && look_at(l, d, KEY_tls_cert, CONF_TLS_CERT);
+	key = *p->tls_key && look_at(l, d, KEY_tls_key, CONF_TLS_KEY);
+	if (cert && key)
+		look_at_pair(l, d);
 }
 
 /* Warnings ---------------------------------------------------------------- */

@@ -176,11 +176,33 @@ section_pool(struct load *l, const char *name)
 	return pool_add(l, name);
 }
 
+/* No such section; what was meant may be a pool's. */
+static void
+section_unknown(struct load *l, const char *name)
+{
+	const size_t n = strcspn(name, CONF_BLANKS);
+	const char *rest = name + n + strspn(name + n, CONF_BLANKS);
+	char lower[CONF_WORD_BYTES];
+	struct hint hint = conf_hint(conf_lower(lower, name, n));
+	const char *pool = "pool";
+
+	conf_hint_offer(&hint, pool);
+	if (!*rest) {
+		conf_hint_offer(&hint, "checker");
+		conf_hint_offer(&hint, "defaults");
+	}
+	if (!hint.nearest)
+		conf_complain(l, "no section [%s]; sections are [checker], "
+		    "[defaults] and [pool NAME]", name);
+	else
+		conf_complain(l, "no section [%s]; did you mean [%s%s%s]",
+		    name, hint.nearest, hint.nearest == pool ? " " : "",
+		    hint.nearest != pool ? "" : *rest ? rest : "NAME");
+}
+
 static struct draft *
 section_find(struct load *l, const char *name)
 {
-	struct hint hint = conf_hint(name);
-
 	if (strcmp(name, "checker") == 0) {
 		l->section = CONF_CHECKER;
 		return &l->checker;
@@ -194,12 +216,7 @@ section_find(struct load *l, const char *name)
 		return section_pool(l,
 		    name + 4 + strspn(name + 4, CONF_BLANKS));
 	}
-	conf_hint_offer(&hint, "checker");
-	conf_hint_offer(&hint, "defaults");
-	conf_complain(l, "no section [%s]; %s%s%s", name,
-	    hint.nearest ? "did you mean [" :
-	    "sections are [checker], [defaults] and [pool NAME]",
-	    hint.nearest ? hint.nearest : "", hint.nearest ? "]" : "");
+	section_unknown(l, name);
 	return NULL;
 }
 

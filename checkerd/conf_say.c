@@ -5,6 +5,7 @@
  */
 #include "conf_load.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
@@ -133,4 +134,15 @@ conf_hint_offer(struct hint *h, const char *word)
 		h->distance = d;
 		h->nearest = word;
 	}
+}
+
+const char *
+conf_lower(char to[CONF_WORD_BYTES], const char *text, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n && i + 1 < CONF_WORD_BYTES; i++)
+		to[i] = (char)tolower((unsigned char)text[i]);
+	to[i] = '\0';
+	return to;
 }

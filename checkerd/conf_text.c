@@ -182,6 +182,32 @@ address_scan(struct mcshm_address *to, const char *text, size_t n)
 	return true;
 }
 
+/* Of what address_scan() did not take: is it right but for its zone? */
+static bool
+zone_is_wrong(const char *text, size_t n)
+{
+	char bare[INET6_ADDRSTRLEN];
+	struct in6_addr ip;
+
+	n = strcspn(text, "%") < n ? strcspn(text, "%") : n;
+	if (n >= sizeof bare)
+		return false;
+	memcpy(bare, text, n);
+	bare[n] = '\0';
+	return inet_pton(AF_INET6, bare, &ip) == 1;
+}
+
+static bool
+source_refuse(struct load *l, const struct key *k, const char *text,
+    bool zone)
+{
+	return conf_refuse(l, k, text, zone ? "is not a source: link-local "
+	    "addresses, and no others, have a zone; write the interface's "
+	    "number, as in fe80::1%2" : "is not a source; write an IPv4 "
+	    "address, an IPv6 address, or both with a blank between, without "
+	    "[ ] and port");
+}
+
 /* One of a family: "10.0.0.9", "fd00::9", or both. */
 bool
 conf_source_parse(struct load *l, const struct key *k, const char *text,
@@ -195,9 +221,8 @@ conf_source_parse(struct load *l, const struct key *k, const char *text,
 		struct mcshm_address *to;
 
 		if (!address_scan(&one, rest, n))
-			return conf_refuse(l, k, text, "is not a source; "
-			    "write an IPv4 address, an IPv6 address, or both "
-			    "with a blank between, without [ ] and port");
+			return source_refuse(l, k, text,
+			    zone_is_wrong(rest, n));
 		to = &found[one.kind == MCSHM_KIND_IPV6];
 		if (to->kind != MCSHM_KIND_NONE)
 			return conf_refuse(l, k, text, "has two addresses of "

@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "tls.h"
@@ -112,13 +113,26 @@ conn_fail(struct conn *c, struct conn_failure *why, enum mcshm_reason reason,
 	return CONN_FAILED;
 }
 
+/* TLS came to nothing.  Only TLS can be at odds with a session, not who speaks
+ * something else. */
+static enum conn_state
+conn_no_tls(struct conn *c, struct conn_failure *why, int err)
+{
+	char plain[CONN_PLAIN];
+	const size_t len = tls_plain(c->tls, plain, sizeof plain);
+	const bool again = err == EPROTO && len == 0 && tls_forget(c->tls);
+
+	conn_fail(c, why, len > 0 ? MCSHM_R_TLS_FAILED :
+	    reason_later(err, MCSHM_R_TIMEOUT), err);
+	why->again = again;
+	why->plain_len = (uint8_t)len;
+	memcpy(why->plain, plain, len);
+	return CONN_FAILED;
+}
+
 static enum conn_state
 conn_handshake(struct conn *c, struct conn_failure *why)
 {
-	enum conn_state state;
-	bool again;
-	int err;
-
 	switch (tls_handshake(c->tls)) {
 	case TLS_READY:
 		c->phase = PHASE_READY;
@@ -130,12 +144,7 @@ conn_handshake(struct conn *c, struct conn_failure *why)
 	case TLS_FAILED:
 		break;
 	}
-	err = errno;
-	/* Only TLS can be at odds with a session. */
-	again = err == EPROTO && tls_forget(c->tls);
-	state = conn_fail(c, why, reason_later(err, MCSHM_R_TIMEOUT), err);
-	why->again = again;
-	return state;
+	return conn_no_tls(c, why, errno);
 }
 
 static enum conn_state

@@ -38,11 +38,16 @@ struct conn {
 /* What it waits for until it is ready. */
 enum conn_state { CONN_READY, CONN_WANTS_READ, CONN_WANTS_WRITE, CONN_FAILED };
 
+#define CONN_PLAIN 64
+
 struct conn_failure {
 	enum mcshm_reason reason;
 	int sys_errno;			/* behind LOCAL, UNREACHABLE; or 0 */
 	bool again;			/* what made it fail is gone: open it
 					 * once more */
+	uint8_t plain_len;		/* TLS_FAILED: what it said that is no
+					 * TLS, or how that begins */
+	char plain[CONN_PLAIN];
 };
 
 void conn_init(struct conn *c);

@@ -491,7 +491,8 @@ faults_scan(struct faults *f, const struct faults_rule *r,
 	    s->asked >= scan_size(f);
 
 	plan_scan(f, r, s->ended);
-	if (s->failed != 0)
+	/* Where only some are let in, it may be one of several who answer. */
+	if (s->failed != 0 || (s->proof != 0 && s->answered + s->full != 0))
 		return;
 	if (s->full == s->asked) {
 		turned_away(f, s->ended);
@@ -609,13 +610,14 @@ learn_listener(struct faults *f, const struct faults_rule *r,
 }
 
 /*
- * A new connection is silent, and an old one is there to be asked: look at
- * once, with connections and with stats.  An old one that is may be a worker,
- * too; but more often it is the network, for many servers at once, and they
- * shall not be met with a storm of connections when it is back.
+ * A new connection is silent or fails, and an old one is there to be asked:
+ * look at once, with connections and with stats.  That may be a server's end,
+ * too, of which the old one will tell.  Where it is an old one that is silent,
+ * it may be a worker; but more often it is the network, for many servers at
+ * once, and they shall not be met with a storm of connections when it is back.
  */
 static void
-learn_silence(struct faults *f, const struct faults_probe *p)
+learn_failure(struct faults *f, const struct faults_probe *p)
 {
 	if (p->fresh)
 		f->met = 0;
@@ -646,7 +648,7 @@ void
 faults_probe(struct faults *f, const struct faults_rule *r,
     const struct faults_probe *p)
 {
-	if (is_gone(p->reason))
+	if (is_gone(p->reason) && !p->kept)
 		faults_forget(f);
 	if (p->stats != NULL)
 		learn_stats(f, p->stats, p);
@@ -656,10 +658,8 @@ faults_probe(struct faults *f, const struct faults_rule *r,
 		if (p->reason != MCSHM_R_MAXCONNS)	/* from the listener */
 			learn_answer(f, r, p);
 		learn_listener(f, r, p);
-	} else if (p->class == VERDICT_SILENCE) {
-		learn_silence(f, p);
-	} else if (p->class == VERDICT_PROOF) {
-		f->alive = false;
+	} else if (p->class == VERDICT_SILENCE || p->class == VERDICT_PROOF) {
+		learn_failure(f, p);
 	}
 	keep_sought(f, r);
 	keep_scan_due(f, r, p->ended);

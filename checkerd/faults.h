@@ -8,8 +8,9 @@
  *
  *	worker		a scan (as many new connections at once as the server
  *			has workers) of which some are not answered, twice
- *	listener	new connections that are not answered, more in a row
- *			than it has workers, while the kept one is
+ *	listener	new connections that are not answered, or fail, more in
+ *			a row than it has workers, while the kept one is
+ *			answered
  *	clock		stats whose time stands still, for two looks
  *	maxconns	its greeting; or stats: it does not listen any more;
  *			and again, with no new connection answered since
@@ -82,7 +83,8 @@ struct faults_scan {
 	uint32_t unreached;		/* not connected in time, or packets
 					 * were lost: may be the network */
 	uint32_t full;			/* told that there are too many */
-	uint32_t failed;		/* otherwise; void, then */
+	uint32_t proof;			/* refused, or the like */
+	uint32_t failed;		/* for our own fault; void, then */
 	uint64_t began, ended;
 };
 

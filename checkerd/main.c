@@ -4,6 +4,7 @@
  * The only unit that exits, and the only one that sees a struct conf: the
  * checker gets the few values that it needs.
  */
+#include <assert.h>
 #include <errno.h>
 #include <ev.h>
 #include <getopt.h>
@@ -114,6 +115,35 @@ options_parse(int argc, char **argv)
 
 /* The ini ------------------------------------------------------------------ */
 
+static struct tls_setup
+tls_setup(const struct conf_pool *p)
+{
+	return (struct tls_setup){ .verify = p->tls_verify,
+		.ca = p->tls_ca[0] != '\0' ? p->tls_ca : NULL,
+		.cert = p->tls_cert[0] != '\0' ? p->tls_cert : NULL,
+		.key = p->tls_key[0] != '\0' ? p->tls_key : NULL };
+}
+
+/* What an ini names for TLS is looked at while it is read: one thing at a
+ * time, so that all are told. */
+static bool
+tls_look(const struct conf_pool *p, enum conf_tls what, char why[CONF_WHY])
+{
+	const struct tls_setup all = tls_setup(p);
+	const bool pair = what == CONF_TLS_PAIR;
+	const struct tls_setup one = { .verify = all.verify,
+		.ca = what == CONF_TLS_CA ? all.ca : NULL,
+		.cert = pair || what == CONF_TLS_CERT ? all.cert : NULL,
+		.key = pair || what == CONF_TLS_KEY ? all.key : NULL };
+	struct tls *tls;
+	int err;
+
+	static_assert(TLS_WHY <= CONF_WHY, "it has room");
+	err = tls_open(&tls, &one, why);
+	tls_close(tls);
+	return err == 0;
+}
+
 static void
 log_lines(char *text, bool wrong)
 {
@@ -136,7 +166,7 @@ load_logged(struct conf *conf, const char *path)
 	char *text = NULL;
 	size_t len = 0;
 	FILE *errors = open_memstream(&text, &len);
-	const unsigned wrong = conf_load(conf, path, errors);
+	const unsigned wrong = conf_load(conf, path, tls_look, errors);
 
 	if (errors != NULL)
 		fclose(errors);
@@ -188,46 +218,11 @@ faults_of(const struct conf_pool *p, enum conf_policy policy)
 	return bits;
 }
 
-static struct tls_setup
-tls_setup(const struct conf_pool *p)
-{
-	return (struct tls_setup){ .verify = p->tls_verify,
-		.ca = p->tls_ca[0] != '\0' ? p->tls_ca : NULL,
-		.cert = p->tls_cert[0] != '\0' ? p->tls_cert : NULL,
-		.key = p->tls_key[0] != '\0' ? p->tls_key : NULL };
-}
-
-/* What an ini names is looked at when it is checked, too. */
-static bool
-tls_files_good(const struct conf *conf)
-{
-	char why[TLS_WHY];
-	bool good = true;
-
-	for (uint32_t i = 0; i < conf->pools; i++) {
-		const struct conf_pool *p = &conf->pool[i];
-		const struct tls_setup files = tls_setup(p);
-		struct tls *tls;
-
-		if (!p->tls)
-			continue;
-		if (tls_open(&tls, &files, why) != 0) {
-			fprintf(stderr, "%s: pool %s: %s\n", conf->path,
-			    p->name, why);
-			good = false;
-		}
-		tls_close(tls);
-	}
-	return good;
-}
-
 static int
 show_config(const struct conf *conf, enum mode mode)
 {
 	char size[64];
 
-	if (!tls_files_good(conf))
-		return EX_CONFIG;
 	if (mode == MODE_DUMP)
 		conf_dump(conf, stdout);
 	else
@@ -533,7 +528,7 @@ main(int argc, char **argv)
 		hangup_mask(SIG_BLOCK);
 	/* To people the lines say enough as they are. */
 	wrong = journal ? load_logged(&conf, o.config) :
-	    conf_load(&conf, o.config, stderr);
+	    conf_load(&conf, o.config, tls_look, stderr);
 	if (wrong != 0)
 		return EX_CONFIG;
 	if (o.mode == MODE_RUN)

@@ -555,6 +555,7 @@ answered(struct mcproto_reply *r)
 	r->told.answered |= ask;
 	r->asks &= ~ask;
 	r->part = 0;
+	r->values = 0;
 	return r->asks == 0 ? r->noted : MCPROTO_MORE;
 }
 
@@ -630,6 +631,7 @@ key_asked(struct mcproto_reply *r, const struct mcproto_terms *t,
 {
 	char canary[MCPROTO_KEY_BYTES + 1];
 
+	r->mark = 0;
 	switch (first_of(r->asks)) {
 	case MCPROTO_ASK_CANARY:
 		canary_key(canary, t, r->canary);
@@ -642,7 +644,16 @@ key_asked(struct mcproto_reply *r, const struct mcproto_terms *t,
 	}
 }
 
-/* "VALUE key flags bytes": the value is to come. */
+/* It goes on where it should have ended. */
+static int
+exceed(struct mcproto_reply *r)
+{
+	r->excess = true;
+	return MCSHM_R_GARBAGE;
+}
+
+/* "VALUE key flags bytes": the value is to come.  Each key was asked for once,
+ * so there is an end to them. */
 static int
 take_head(struct mcproto_reply *r, const struct mcproto_terms *t, size_t len)
 {
@@ -656,7 +667,9 @@ take_head(struct mcproto_reply *r, const struct mcproto_terms *t, size_t len)
 	    !word_number(word_next(&p, end), UINT32_C(1) << 30, &bytes) ||
 	    word_next(&p, end).len != 0 || !key_asked(r, t, key))
 		return MCSHM_R_GARBAGE;
-	r->found = true;
+	if (r->values & UINT32_C(1) << r->mark)
+		return exceed(r);
+	r->values |= UINT32_C(1) << r->mark;
 	if (first_of(r->asks) == MCPROTO_ASK_CANARY && r->stored &&
 	    bytes != t->canary_size)
 		note(r, MCSHM_R_WRONG_VALUE);
@@ -672,7 +685,7 @@ take_canary(struct mcproto_reply *r, enum says what)
 		return take_set(r, what == SAYS_STORED);
 	if (r->part == 2)
 		return answered(r);
-	if (r->stored && !r->found)
+	if (r->stored && r->values == 0)
 		note(r, MCSHM_R_WRONG_VALUE);
 	r->part = 2;
 	return MCPROTO_MORE;
@@ -690,8 +703,7 @@ take_line(struct mcproto_reply *r, const struct mcproto_terms *t, size_t len)
 	if (what & SAYS_ERRORS)
 		return take_error(r, what);
 	if (what == SAYS_VALUE)
-		return ask == MCPROTO_ASK_CANARY && r->found ?
-		    (int)MCSHM_R_GARBAGE : take_head(r, t, len);
+		return take_head(r, t, len);
 	if (what == SAYS_STAT)
 		return MCPROTO_MORE;
 	if (ask == MCPROTO_ASK_CANARY)
@@ -877,7 +889,17 @@ bool
 mcproto_enough(const struct mcproto_reply *r)
 {
 	return (r->told.answered & r->weighs) != 0 &&
-	    (r->asks & r->weighs) == 0 && r->asks != 0 && !repeats(r);
+	    (r->asks & r->weighs) == 0 && r->asks != 0 && !r->excess &&
+	    !repeats(r);
+}
+
+bool
+mcproto_turns_away(const char *bytes, size_t len)
+{
+	const char *end = memchr(bytes, '\r', len);
+
+	return end != NULL && end + 1 < bytes + len && end[1] == '\n' &&
+	    says(SAYS_MAXCONNS, bytes, (size_t)(end - bytes)) != SAYS_NOTHING;
 }
 
 /* A byte of a STAT line.  One that is cut says nothing. */
@@ -905,9 +927,8 @@ feed_line(struct mcproto_reply *r, const struct mcproto_terms *t, char c)
 {
 	int result;
 
-	if (first_of(r->asks) == MCPROTO_ASK_STATS &&
-	    ++r->stats_len > MCPROTO_STATS_MAX)
-		return MCSHM_R_GARBAGE;
+	if (++r->all > MCPROTO_REPLY_MAX)
+		return exceed(r);
 	if (is_stat(r))
 		return feed_stat(r, c);
 	if (!acceptable(r, c))
@@ -936,6 +957,9 @@ mcproto_feed(struct mcproto_reply *r, const struct mcproto_terms *t,
 			if (n == 0)
 				return MCSHM_R_GARBAGE;
 			i += n;
+			r->all += (uint32_t)n;
+			if (r->all > MCPROTO_REPLY_MAX)
+				return exceed(r);
 		} else {
 			result = feed_line(r, t, bytes[i++]);
 		}

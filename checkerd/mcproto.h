@@ -13,10 +13,10 @@
 
 #include "mcshm_format.h"	/* enum mcshm_reason */
 
-/* A reply line that is longer is garbage; but a STAT line is only cut, all of
- * them together may have so many bytes. */
+/* A reply line that is longer is garbage; but a STAT line is only cut. */
 #define MCPROTO_LINE_MAX 256
-#define MCPROTO_STATS_MAX (1u << 20)
+/* Bytes of a whole reply; one that is longer may never end. */
+#define MCPROTO_REPLY_MAX (1u << 20)
 
 /* Client's side ----------------------------------------------------------- */
 
@@ -132,11 +132,15 @@ struct mcproto_reply {
 	uint32_t value_at;		/* of it came so far */
 	uint16_t len;			/* of the line, or of the value kept */
 	uint8_t part;			/* of CANARY: set, get, delete */
-	uint8_t mark;			/* whose value it is: a mark, a note,
-					 * the marker and so on */
+	uint8_t mark;			/* whose value it is, of MARKS: a mark,
+					 * a note, the marker and so on; or 0 */
 	uint8_t noted;			/* enum mcshm_reason so far */
-	bool stored, found;		/* the canary */
-	uint32_t stats_len;		/* bytes of STATS so far */
+	bool stored;			/* the canary */
+	bool excess;			/* it is too long, or says again what it
+					 * has said */
+	uint32_t values;		/* that came in answer to this ask:
+					 * bits, by mark */
+	uint32_t all;			/* bytes of it so far */
 	uint32_t canary;		/* as in the request; set it once it is
 					 * expected */
 	char line[MCPROTO_LINE_MAX];
@@ -155,7 +159,8 @@ void mcproto_expect(struct mcproto_reply *r, uint32_t asks);
  *	_NO_MEMORY	of CANARY's set
  *	_WRONG_VALUE	of CANARY's get; a miss is one, after STORED
  *	_ERROR_REPLY	ERROR, CLIENT_ERROR, SERVER_ERROR
- *	_GARBAGE	no memcached; or bytes beyond the last answer
+ *	_GARBAGE	no memcached; bytes beyond the last answer; the same
+ *			value twice; or a reply that is too long
  *
  * What a STAT line says is its server's own: any bytes, and any length.
  * After a result, feed no more.  It does not depend on how the bytes came in
@@ -166,8 +171,12 @@ int mcproto_feed(struct mcproto_reply *r, const struct mcproto_terms *t,
 /* No more will come, or it is garbage: is what the probe is about answered, and
  * nothing missing but what was asked along?  Then the result is `noted`.  Not
  * so where the garbage is what was answered before: such a server is not in
- * step. */
+ * step; nor where it goes on and on. */
 bool mcproto_enough(const struct mcproto_reply *r);
+
+/* Is it what a server that takes no more connections says to one?  It says so
+ * before any TLS. */
+bool mcproto_turns_away(const char *bytes, size_t len);
 
 /* Server's side ----------------------------------------------------------- */
 

@@ -137,20 +137,6 @@ probe_hang_up(struct probe *p, int which)
 	conn_close(&c->conn);
 }
 
-/*
- * Of a kept connection that fell silent: a RST may be lost on the way, too, and
- * is not sent again.  The server would keep its end, and the port would be ours
- * to use again, for a connect that fails then.  The kernel sees a FIN through.
- */
-static void
-probe_leave(struct probe *p)
-{
-	struct probe_conn *c = &p->conn[p->now];
-
-	ev_io_stop(p->probes->loop, &c->io);
-	conn_leave(&c->conn);
-}
-
 static void
 probe_arm(struct probe *p, double seconds)
 {
@@ -188,6 +174,27 @@ keeps_connection(const struct probe *p, enum mcshm_reason reason)
 		return false;
 	return is_good(reason) && (p->answer->reply.asks == 0 ||
 	    (p->asks & (p->asks - 1)) == 0);
+}
+
+/*
+ * Of a kept connection that fell silent: a RST may be lost on the way, too, and
+ * is not sent again.  The server would keep its end, and the port would be ours
+ * to use again, for a connect that fails then.  The kernel sees a FIN through;
+ * but with it all that was asked, however late: what must not come late is
+ * taken back by RST.
+ */
+static void
+probe_leave(struct probe *p)
+{
+	const uint32_t never_late = MCPROTO_ASK_FLUSH | MCPROTO_ASK_UNLOCK;
+	struct probe_conn *c = &p->conn[p->now];
+
+	if (p->asks & never_late) {
+		probe_hang_up(p, p->now);
+		return;
+	}
+	ev_io_stop(p->probes->loop, &c->io);
+	conn_leave(&c->conn);
 }
 
 /* The connections after the probe. */
@@ -365,6 +372,19 @@ probe_established(struct probe *p)
 
 static void probe_connect(struct probe *p);
 
+/* No connection came of it.  Who takes no more of them says so, and lives. */
+static void
+probe_failed(struct probe *p, struct conn_failure why)
+{
+	if (why.again) {
+		probe_connect(p);
+		return;
+	}
+	if (mcproto_turns_away(why.plain, why.plain_len))
+		why.reason = MCSHM_R_MAXCONNS;
+	probe_decide(p, why);
+}
+
 static void
 probe_connecting(struct probe *p, enum conn_state state,
     const struct conn_failure *why)
@@ -375,10 +395,7 @@ probe_connecting(struct probe *p, enum conn_state state,
 		probe_established(p);
 		return;
 	case CONN_FAILED:
-		if (why->again)
-			probe_connect(p);
-		else
-			probe_decide(p, *why);
+		probe_failed(p, *why);
 		return;
 	case CONN_WANTS_READ:
 	case CONN_WANTS_WRITE:
@@ -473,6 +490,31 @@ probe_feed(struct probe *p, const char *bytes, size_t len)
 	return mcproto_feed(&p->answer->reply, p->task.terms, bytes, len);
 }
 
+/*
+ * Does TLS have more in its own buffer than the reply?  No descriptor tells of
+ * that; it would be the next probe's answer.  A record that is not whole is
+ * nothing yet, the rest of it will be seen.
+ */
+static bool
+probe_says_more(struct probe *p)
+{
+	char byte;
+
+	return conn_has_more(conn_now(p)) &&
+	    conn_recv(conn_now(p), &byte, 1) > 0;
+}
+
+/* What came is a result, if not MORE: that of a reply which ends there. */
+static int
+probe_judge(struct probe *p, int got)
+{
+	if (got != MCPROTO_MORE && p->answer->reply.asks == 0 &&
+	    probe_says_more(p))
+		got = MCSHM_R_GARBAGE;
+	return got == MCSHM_R_GARBAGE ? (int)probe_cut_short(p,
+	    MCSHM_R_GARBAGE) : got;
+}
+
 /* One recv, but for TLS that has more in its own buffer.  False: nothing
  * decided, go on waiting; else *p is not to be touched any more. */
 static bool
@@ -490,9 +532,7 @@ probe_receive(struct probe *p)
 			probe_broken(p, n < 0 ? errno : p->broken);
 			return true;
 		}
-		got = probe_feed(p, s->in, (size_t)n);
-		if (got == MCSHM_R_GARBAGE)
-			got = probe_cut_short(p, MCSHM_R_GARBAGE);
+		got = probe_judge(p, probe_feed(p, s->in, (size_t)n));
 		if (got != MCPROTO_MORE) {
 			probe_finish(p, (enum mcshm_reason)got);
 			return true;

@@ -60,6 +60,8 @@ struct publish_entry {
 	uint32_t reason;		/* of the last failure, 0 none since UP */
 	uint32_t result;		/* of the last probe */
 	uint64_t checked, began, good_began;	/* BOOTTIME ns */
+	uint64_t failed_began;		/* of the last that failed, and was not
+					 * void; 0: not known */
 	uint32_t rtt_us, rtt_avg_us, rtt_max_us;
 	uint64_t failures, local_errors, transitions;
 	char server_version[32];

@@ -374,6 +374,7 @@ image_set(void *section, const struct mcshm_header *h, uint32_t slot,
 	to->checked = e->checked;
 	to->began = e->began;
 	to->good_began = e->good_began;
+	to->failed_began = e->failed_began;
 	to->rtt_us = e->rtt_us;
 	to->rtt_avg_us = e->rtt_avg_us;
 	to->rtt_max_us = e->rtt_max_us;
@@ -420,8 +421,8 @@ image_get(struct publish_entry *e, const void *section,
 	    entry_of((void *)(uintptr_t)section, h, slot);
 
 	*e = (struct publish_entry){
-		/* RECOVERING, or a state of a later version: as DOWN. */
-		.verdict = { .state = from->verdict <= MCSHM_DOWN ?
+		/* A state of a later version: as DOWN. */
+		.verdict = { .state = from->verdict <= MCSHM_RECOVERING ?
 		    from->verdict : MCSHM_DOWN, .probes = from->probes,
 		    .history = from->history, .proof = from->proof,
 		    .wrong = from->wrong, .seen = from->seen,
@@ -434,6 +435,7 @@ image_get(struct publish_entry *e, const void *section,
 		.admin = from->admin, .reason = from->reason,
 		.result = from->result, .checked = from->checked,
 		.began = from->began, .good_began = from->good_began,
+		.failed_began = from->failed_began,
 		.rtt_us = from->rtt_us, .rtt_avg_us = from->rtt_avg_us,
 		.rtt_max_us = from->rtt_max_us, .failures = from->failures,
 		.local_errors = from->local_errors,

@@ -22,7 +22,9 @@
 #define LOOKS 3u			/* in vain, then it can not do it */
 #define WITNESS_GOOD (280 * SECOND)	/* of its TTL; it ends in whole seconds */
 #define WITNESS_AGAIN (200 * SECOND)
-#define LONG_ENOUGH 10u			/* s of somebody else's answers */
+#define STANDS (5 * SECOND)		/* a clock, then it is not rounding */
+#define SOON 5u				/* s; hosts see one moment so far apart,
+					 * at most */
 
 /* Clocks ------------------------------------------------------------------- */
 
@@ -104,8 +106,10 @@ began_at_most(const struct recovery_outage *o)
  * is known from before, it has to have begun in it for certain.
  */
 static bool
-is_empty(const struct recovery_outage *o, const struct recovery_identity *is)
+is_newborn(const struct recovery_outage *o, const struct recovery_identity *is)
 {
+	if (o->since == 0)
+		return false;
 	if (o->before->clock == 0)
 		return is->start != 0 && passed(is->start, is->clock) + 2 <
 		    passed(o->since, is->at) / SECOND;
@@ -122,20 +126,42 @@ is_note(const struct mcproto_mark *m)
 	return m->host[0] != '\0' && m->since == 0;
 }
 
-/* Until when hosts wait, as notes in the server say, and who for the longest. */
+static bool
+is_by(const struct mcproto_mark *m, const char *host)
+{
+	return strcmp(m->host, host) == 0;
+}
+
+/* Until when other hosts wait, as notes in the server say, and who for the
+ * longest.  Our own is no matter here: it says what we knew when we left it. */
 static uint64_t
-notes_until(const struct mcproto_told *told, const char **by)
+notes_until(const struct mcproto_told *told, const char *host, const char **by)
 {
 	uint64_t until = 0;
 
 	for (uint32_t i = 0; i < MCPROTO_MARKS; i++) {
 		const struct mcproto_mark *m = &told->note[i];
 
-		if (is_note(m) && m->time > until &&
+		if (is_note(m) && !is_by(m, host) && m->time > until &&
 		    m->time <= told->stats.time + WAIT_MOST) {
 			until = m->time;
 			*by = m->host;
 		}
+	}
+	return until;
+}
+
+/* What our own says; 0: it is not there. */
+static uint64_t
+note_of(const struct mcproto_told *told, const char *host)
+{
+	uint64_t until = 0;
+
+	for (uint32_t i = 0; i < MCPROTO_MARKS; i++) {
+		const struct mcproto_mark *m = &told->note[i];
+
+		if (is_note(m) && is_by(m, host) && m->time > until)
+			until = m->time;
 	}
 	return until;
 }
@@ -156,46 +182,106 @@ is_steady(const struct recovery_outage *o, const struct recovery_look *look)
 }
 
 /*
- * The host had an answer while we had none.  Its row of answers has to have
- * begun before our outage, or to go along with a good part of it: a short one
- * may only say that the server was back before we saw it.  Who knows nothing of
- * the server from before takes any answer for one.
+ * What another host's row of answers has to go along with.  By the server's
+ * clock, rounded against the row.
  */
-static bool
-has_reached(const struct mcproto_mark *m, const struct recovery_outage *o,
-    const struct recovery_identity *clock)
-{
-	const uint64_t from = clock_most(clock, o->since);
-	const uint64_t to = clock_least(clock, o->failed);
-	const uint64_t both = passed(m->since > from ? m->since : from,
-	    m->time < to ? m->time : to);
-
-	if (is_note(m) || m->host[0] == '\0' || m->gap == 0 ||
-	    strcmp(m->host, o->host) == 0)
-		return false;
-	if (o->before->clock == 0)
-		return both > 0;
-	return both >= m->gap && (m->since <= from || both >= LONG_ENOUGH ||
-	    2 * both >= passed(from, to));
-}
+struct span {
+	uint64_t from, to;		/* in the outage for certain */
+	uint64_t least;			/* s of that; */
+	bool gaps;			/* and more than the row's own gaps */
+	uint64_t until;			/* it has to reach till there */
+};
 
 /*
- * Who reached it all the time; NULL: nobody, as far as can be seen.  Times of
- * the outage are times by its clock as that was before; else, as it is.
+ * The outage was ours only if others reached the server during it, and to its
+ * end.  A row that stops before says that the server was lost for them, too:
+ * from then on their clients stored elsewhere as ours did, and they will flush
+ * it as we shall.  (Or it is only not known yet that the row goes on: the mark
+ * is renewed while we wait.)  One that began in it has to go along with half of
+ * it: a short one may only say that the server was back before we saw it, or
+ * that its host is new.  Who knows nothing of the server from before takes any
+ * answer in the outage for one.
  */
+static struct span
+span_of(const struct recovery *r, const struct recovery_outage *o)
+{
+	const bool known = o->before->clock != 0;
+	const struct recovery_identity *clock = known ? o->before : &r->seen;
+	struct span s = { .from = clock_most(clock, o->since),
+		.to = clock_least(clock, o->failed), .gaps = known };
+
+	if (known) {
+		s.least = (passed(s.from, s.to) + 1) / 2;
+		s.until = clock_most(clock, o->failed);
+	}
+	return s;
+}
+
+/* Of a process that began in it: since then.  What it has, it has from those
+ * who reached it, however short that was. */
+static struct span
+span_of_newborn(const struct recovery *r, const struct recovery_outage *o,
+    bool to_the_end)
+{
+	return (struct span){ .from = r->seen.start,
+		.to = clock_least(&r->seen, o->failed),
+		.until = to_the_end ? clock_most(&r->seen, o->failed) : 0 };
+}
+
+static bool
+goes_along(const struct mcproto_mark *m, const struct span *s)
+{
+	const uint64_t both = passed(m->since > s->from ? m->since : s->from,
+	    m->time < s->to ? m->time : s->to);
+
+	return both > 0 && both >= s->least && m->time >= s->until &&
+	    (!s->gaps || both >= m->gap);
+}
+
+/* Another host whose row does; NULL: none, as far as can be seen. */
+static const char *
+host_along(const struct mcproto_told *told, const char *host,
+    const struct span *s)
+{
+	for (uint32_t i = 0; i < MCPROTO_MARKS; i++) {
+		const struct mcproto_mark *m = &told->mark[i];
+
+		if (m->host[0] != '\0' && m->since != 0 && m->gap != 0 &&
+		    !is_by(m, host) && goes_along(m, s))
+			return m->host;
+	}
+	return NULL;
+}
+
+/* Who reached it meanwhile; NULL: nobody, as far as can be seen. */
 static const char *
 reached_by(const struct recovery *r, const struct recovery_outage *o,
     const struct recovery_look *look)
 {
-	const bool known = o->before->clock != 0;
+	const bool newborn = is_newborn(o, &r->seen);
+	const struct span s = newborn ? span_of_newborn(r, o, true) :
+	    span_of(r, o);
 
-	if (o->failed == 0 || (known && !is_steady(o, look)))
+	if (o->failed == 0 || (!newborn && o->before->clock != 0 &&
+	    !is_steady(o, look)))
 		return NULL;
-	for (uint32_t i = 0; i < MCPROTO_MARKS; i++)
-		if (has_reached(&look->told->mark[i], o, known ? o->before :
-		    &r->seen))
-			return look->told->mark[i].host;
-	return NULL;
+	return host_along(look->told, o->host, &s);
+}
+
+/*
+ * It began in the outage, and others have stored in it while our clients stored
+ * elsewhere: it is not empty, though nothing in it is from before.  It stays so
+ * when their marks have ended.
+ */
+static bool
+is_used(struct recovery *r, const struct recovery_outage *o,
+    const struct recovery_look *look)
+{
+	const struct span s = span_of_newborn(r, o, false);
+
+	if (o->failed != 0 && host_along(look->told, o->host, &s) != NULL)
+		r->used = r->seen;
+	return is_same(&r->used, &r->seen);
 }
 
 /* Asks --------------------------------------------------------------------- */
@@ -228,7 +314,8 @@ may_lock(const struct recovery *r, const struct recovery_now *now)
 static bool
 wants_note(const struct recovery *r, const struct recovery_now *now)
 {
-	return !r->given_up && now->now < r->late && r->until < r->late_clock;
+	return !r->given_up && now->now < r->late &&
+	    r->until < r->late_clock && r->noted < r->late_clock;
 }
 
 /* Nothing in the server shows yet that it was flushed since. */
@@ -272,15 +359,22 @@ asks_flush(struct recovery *r, const struct recovery_now *now,
 	return asks_look(r, now, mark);
 }
 
-/* What it is left with: the marker, then no lock. */
+/* What it is left with: the marker, then no lock, and no note for which others
+ * would wait. */
 static uint32_t
 asks_done(const struct recovery *r, struct mcproto_mark *mark)
 {
+	uint32_t asks = r->unlock ? MCPROTO_ASK_UNLOCK : 0;
+
 	if (r->sign) {
 		*mark = (struct mcproto_mark){ .time = r->base.clock };
 		return MCPROTO_ASK_FLUSHED;
 	}
-	return r->unlock ? MCPROTO_ASK_UNLOCK : 0;
+	if (r->unnote) {
+		*mark = (struct mcproto_mark){ .time = r->seen.clock };
+		asks |= MCPROTO_ASK_MARK;
+	}
+	return asks;
 }
 
 uint32_t
@@ -313,6 +407,7 @@ static enum recovery_event
 done(struct recovery *r, uint32_t returned, enum recovery_event event)
 {
 	r->step = RECOVERY_DONE;
+	r->unnote = r->left > r->seen.clock;
 	r->returned |= returned;
 	return event;
 }
@@ -325,8 +420,10 @@ give_up(struct recovery *r, const struct recovery_rule *rule, uint32_t returned,
 	if (r->given_up)
 		event = RECOVERY_QUIET;
 	r->given_up = true;
+	if (!rule->flush || !rule->stay)
+		return done(r, returned, event);
 	r->returned |= returned;
-	r->step = rule->flush && rule->stay ? RECOVERY_WAIT : RECOVERY_DONE;
+	r->step = RECOVERY_WAIT;
 	return event;
 }
 
@@ -334,22 +431,44 @@ static void
 begin(struct recovery *r, const struct recovery_rule *rule,
     const struct recovery_outage *o, const struct recovery_look *look)
 {
-	const uint64_t wait = passed(began_at_most(o), look->ended) +
-	    rule->slack;
+	const uint64_t first = o->first != 0 && o->first < look->ended ?
+	    o->first : look->ended;
+	const uint64_t wait = passed(began_at_most(o), first) + rule->slack;
 
 	r->step = RECOVERY_WAIT;
-	r->first = look->ended;
-	r->late = look->ended + (wait < RECOVERY_MOST ? wait : RECOVERY_MOST);
+	r->first = first;
+	r->late = first + (wait < RECOVERY_MOST ? wait : RECOVERY_MOST);
 }
 
-/* One that is slow to tell may yet do so, while it has to wait anyway. */
+static uint64_t
+later(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* It has no connection left for us: told once, where nothing else is in the
+ * way. */
+static enum recovery_event
+learn_full(struct recovery *r, const struct recovery_look *look)
+{
+	if (!look->full || r->full || look->began < r->late)
+		return RECOVERY_QUIET;
+	r->full = true;
+	return RECOVERY_FULL;
+}
+
+/* One that is slow to tell may yet do so, while it has to wait anyway; one that
+ * is full may soon be less so, as our clients are elsewhere. */
 static enum recovery_event
 learn_nothing(struct recovery *r, const struct recovery_rule *rule,
     const struct recovery_look *look)
 {
-	if (look->began < r->late &&
+	if (r->untold == 0)
+		r->untold = look->began;
+	if (look->began < (look->full ? later(r->late, r->untold) +
+	    RECOVERY_MOST : r->late) &&
 	    (look->told->refused & MCPROTO_ASK_STATS) == 0)
-		return RECOVERY_QUIET;
+		return learn_full(r, look);
 	if (++r->mute < LOOKS)
 		return RECOVERY_QUIET;
 	r->mute = LOOKS;
@@ -404,14 +523,31 @@ learn_late_clock(struct recovery *r, uint64_t clock)
 		r->late_clock = clock;
 }
 
+/*
+ * What another daemon waited for may be over for a while.  Counted back from now
+ * that is too low where the clock has stood still since, counted on from before
+ * where it has made a jump.
+ */
+static uint64_t
+late_clock_then(const struct recovery *r, const struct recovery_outage *o)
+{
+	const uint64_t seen = clock_most(&r->seen, r->late);
+	const uint64_t before = clock_most(o->before, r->late);
+
+	if (o->first == 0 || o->before->clock == 0)
+		return r->seen.clock + 2;
+	return seen > before ? seen : before;
+}
+
 static void
-learn_late(struct recovery *r, const struct recovery_look *look)
+learn_late(struct recovery *r, const struct recovery_outage *o,
+    const struct recovery_look *look)
 {
 	if (look->began < r->late)
 		learn_late_clock(r, r->seen.clock + 2 +
 		    (r->late - look->began + SECOND - 1) / SECOND);
 	else if (r->late_clock == 0)
-		r->late_clock = r->seen.clock + 2;
+		r->late_clock = late_clock_then(r, o);
 }
 
 /*
@@ -494,8 +630,10 @@ learn_covered(struct recovery *r, const struct recovery_outage *o,
 
 	r->unlock = look->told->locked;
 	r->sign = ours && !marked && r->based;
-	if (!ours)
+	if (!ours) {
 		*by = host;
+		r->theirs = host[0] != '\0' ? look->ended : 0;
+	}
 	return done(r, MCSHM_RETURNED_FLUSHED, ours ? RECOVERY_FLUSHED :
 	    RECOVERY_FLUSHED_BY);
 }
@@ -540,8 +678,8 @@ learn_waits(struct recovery *r, const struct recovery_look *look,
 	return RECOVERY_WAITS;
 }
 
-/* It is not ours to flush: others had it all the time, or it was never used
- * from here. */
+/* It is not ours to flush: others had it meanwhile, or it was never used from
+ * here. */
 static enum recovery_event
 learn_foreign(struct recovery *r, const struct recovery_outage *o,
     const struct recovery_look *look, const char **by)
@@ -553,8 +691,50 @@ learn_foreign(struct recovery *r, const struct recovery_outage *o,
 	r->unlock = look->told->locked;
 	if (host == NULL)
 		return done(r, 0, RECOVERY_STRANGE);
+	if (is_newborn(o, &r->seen))
+		r->returned = MCSHM_RETURNED_RESTARTED;
 	*by = host;
 	return done(r, MCSHM_RETURNED_OUR_FAULT, RECOVERY_OURS);
+}
+
+/*
+ * A clock that stands still never comes to the end of our wait, nor to that of
+ * anything that others left there; and where times mean nothing, no flush can be
+ * known to come after anything.  It may go on yet, and then so do we.
+ */
+static void
+learn_clock(struct recovery *r, const struct recovery_look *look)
+{
+	if (r->seen.clock == look->told->stats.time)
+		return;
+	r->moved = look->began;
+	if (!r->stopped)
+		return;
+	r->stopped = r->given_up = false;
+	r->returned &= ~(uint32_t)MCSHM_RETURNED_REFUSED;
+}
+
+static enum recovery_event
+learn_stopped(struct recovery *r, const struct recovery_rule *rule,
+    const struct recovery_look *look)
+{
+	if (r->given_up || passed(later(r->moved, r->late), look->began) <
+	    RECOVERY_MOST)
+		return RECOVERY_QUIET;
+	r->stopped = true;
+	return give_up(r, rule, MCSHM_RETURNED_REFUSED, RECOVERY_STOPPED);
+}
+
+/* What of ours is in it: our note, as it was before this look, and after. */
+static void
+learn_note(struct recovery *r, const struct recovery_outage *o,
+    const struct recovery_look *look)
+{
+	const uint32_t set = look->told->answered & ~look->told->refused &
+	    look->asks & MCPROTO_ASK_MARK;
+
+	r->noted = note_of(look->told, o->host);
+	r->left = set != 0 ? r->late_clock : r->noted;
 }
 
 /* It has to be flushed. */
@@ -567,13 +747,15 @@ learn_due(struct recovery *r, const struct recovery_rule *rule,
 	const char *waits = "";
 	enum recovery_event event;
 
-	r->until = notes_until(look->told, &waits);
-	learn_late(r, look);
+	r->until = notes_until(look->told, o->host, &waits);
+	learn_late(r, o, look);
 	learn_witness(r, look);
 	if (is_covered(r, look, witnessed))
 		return learn_covered(r, o, look, by);
 	learn_base(r, look);
 	event = learn_lock(r, rule, look);
+	if (event == RECOVERY_QUIET)
+		event = learn_stopped(r, rule, look);
 	return event != RECOVERY_QUIET ? event :
 	    learn_waits(r, look, waits, by);
 }
@@ -586,9 +768,12 @@ learn_look(struct recovery *r, const struct recovery_rule *rule,
 	enum recovery_event kept, event;
 
 	r->mute = 0;
+	r->untold = 0;
+	learn_clock(r, look);
 	r->seen = recovery_identity(&look->told->stats, look->ended);
 	r->unlock = false;
-	if (is_empty(o, &r->seen)) {
+	learn_note(r, o, look);
+	if (is_newborn(o, &r->seen) && !is_used(r, o, look)) {
 		r->returned = 0;
 		return done(r, MCSHM_RETURNED_RESTARTED, RECOVERY_RESTARTED);
 	}
@@ -640,6 +825,8 @@ recovery_tidied(struct recovery *r, uint32_t asks)
 {
 	if (asks & MCPROTO_ASK_UNLOCK)
 		r->unlock = false;
+	if (asks & MCPROTO_ASK_MARK)
+		r->unnote = false;
 	if (asks & MCPROTO_ASK_FLUSHED) {
 		r->sign = false;
 		r->unlock = true;
@@ -653,10 +840,41 @@ recovery_cleared(const struct recovery *r)
 }
 
 bool
+recovery_is_next(const struct recovery *r, uint64_t now)
+{
+	const uint64_t clock = clock_least(&r->seen, now) + SOON;
+
+	if (r->step == RECOVERY_FLUSH || r->step == RECOVERY_VERIFY)
+		return true;
+	return r->step == RECOVERY_WAIT && !r->given_up &&
+	    r->late_clock != 0 && clock >= r->late_clock &&
+	    others_waited(r, clock);
+}
+
+bool
+recovery_stands(const struct recovery *r)
+{
+	return r->seen.clock != 0 && passed(r->moved, r->seen.at) >= STANDS;
+}
+
+bool
+recovery_is_left(struct recovery *r, uint64_t now, uint64_t gap)
+{
+	if (r->theirs == 0 || passed(r->theirs, now) <= gap)
+		return false;
+	r->theirs = 0;
+	r->returned |= MCSHM_RETURNED_OUR_FAULT;
+	return true;
+}
+
+/* What others stored while our clients were elsewhere is not flushed for us. */
+bool
 recovery_is_risk(uint32_t returned)
 {
+	if ((returned & MCSHM_RETURNED_OUR_FAULT) != 0)
+		return true;
 	return (returned & (MCSHM_RETURNED_SAME | MCSHM_RETURNED_UNKNOWN |
-	    MCSHM_RETURNED_OUR_FAULT | MCSHM_RETURNED_REFUSED)) != 0 &&
+	    MCSHM_RETURNED_REFUSED)) != 0 &&
 	    (returned & (MCSHM_RETURNED_RESTARTED |
 		MCSHM_RETURNED_FLUSHED)) == 0;
 }

@@ -13,7 +13,7 @@
  *	            flushed it yet              our witness
  *	                                        is gone
  *
- *	restarted and empty; other hosts reached it all the time; never used
+ *	restarted and empty; another host reached it meanwhile; never used
  *	from here; a flush by somebody: DONE at once, from anywhere
  *
  * Late sets.  What a client gave up on may still lie in its host's send queue.
@@ -37,10 +37,11 @@
  * and to wait until the lock is forgotten.
  *
  * Our fault.  A host that reaches a server marks it: "answers in a row from
- * `since` to `time`, never more than `gap` apart".  Where such a row covers our
- * outage, it was us who were away: then others have used it all the time, and a
- * flush would hurt them.  Nor is one flushed that was never UP here: there is
- * nothing that its keys were before.
+ * `since` to `time`, never more than `gap` apart".  Where such a row goes along
+ * with our outage to its end, it was us who were away: then others use it, and a
+ * flush would hurt them.  The same goes for one that was restarted meanwhile, and
+ * used.  Nor is one flushed that was never UP here: there is nothing that its
+ * keys were before.
  *
  * Clocks.  The server's own clock, in whole seconds, is the only one that hosts
  * share.  What is compared is rounded to the safe side.
@@ -86,6 +87,8 @@ struct recovery_outage {
 	uint64_t since;			/* start of the first failed probe that
 					 * was not void */
 	uint64_t failed;		/* start of the last, 0: not known */
+	uint64_t first;			/* end of the first answer since, where
+					 * that was seen by another daemon; 0 */
 	const struct recovery_identity *before;
 	bool used;			/* it was UP here once */
 	const char *host;		/* ours */
@@ -104,6 +107,8 @@ struct recovery_look {
 	uint32_t asks;			/* of recovery_asks() */
 	const struct mcproto_told *told;
 	uint64_t began, ended;		/* BOOTTIME ns */
+	bool full;			/* no connection is left for us: told is
+					 * nothing */
 };
 
 enum recovery_step { RECOVERY_NONE, RECOVERY_WAIT, RECOVERY_FLUSH,
@@ -125,6 +130,10 @@ struct recovery {
 	uint8_t unseen;			/* times that it was stored in vain */
 	bool sign;			/* the marker is to be set */
 	bool waits;			/* for others, as was told */
+	bool full;			/* has no connection for us, as was
+					 * told */
+	bool stopped;			/* its clock: given up for that */
+	bool unnote;			/* our note is to end */
 	uint32_t returned;		/* enum mcshm_returned, so far */
 	uint64_t first;			/* end of the first answer, 0: none */
 	uint64_t late;			/* until then old sets may arrive */
@@ -134,7 +143,17 @@ struct recovery {
 	struct recovery_identity base;	/* at the last look after late that
 					 * found our witness */
 	struct recovery_identity seen;	/* at the last look */
-	uint64_t until;			/* its clock: somebody waits until then */
+	struct recovery_identity used;	/* by others before we were back, though
+					 * it is new */
+	uint64_t until;			/* its clock: others wait until then */
+	uint64_t noted, left;		/* our note there; as it is after the
+					 * last look */
+	uint64_t moved;			/* start of the look that first saw its
+					 * clock as it is */
+	uint64_t untold;		/* start of the first look in a row that
+					 * told nothing, 0 */
+	uint64_t theirs;		/* when we saw another host's flush that
+					 * did for us; 0: none */
 	uint64_t locked;		/* start of the probe that locked it */
 };
 
@@ -157,7 +176,9 @@ enum recovery_event {
 	RECOVERY_FLUSHED,		/* and so it is, by us: cleared */
 	RECOVERY_FLUSHED_BY,		/* by them, or "": by somebody */
 	RECOVERY_REFUSED,		/* it does not flush */
-	RECOVERY_MUTE			/* it does not say who it is */
+	RECOVERY_MUTE,			/* it does not say who it is */
+	RECOVERY_FULL,			/* it has no connection to say it on */
+	RECOVERY_STOPPED		/* its clock stands still */
 };
 /* It answered.  *by: the host that the event is about, or ""; told's. */
 enum recovery_event recovery_learn(struct recovery *r,
@@ -171,6 +192,14 @@ void recovery_tidied(struct recovery *r, uint32_t asks);
 
 /* May it be UP, as far as this goes? */
 bool recovery_cleared(const struct recovery *r);
+/* Its flush is under way, or will soon be due: it goes before others. */
+bool recovery_is_next(const struct recovery *r, uint64_t now);
+/* Its clock does not go on. */
+bool recovery_stands(const struct recovery *r);
+/* Another host's flush did for us, and we still keep our clients from it after
+ * so long a time: the others' clients use it, and ours store elsewhere.  True
+ * once. */
+bool recovery_is_left(struct recovery *r, uint64_t now, uint64_t gap);
 /* Old values may be in a server that came back like this. */
 bool recovery_is_risk(uint32_t returned);
 

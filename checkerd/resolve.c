@@ -8,6 +8,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +49,33 @@ answer_add(struct ask *a, const struct sockaddr *sa)
 	memmove(&r->address[at + 1], &r->address[at],
 	    (r->n - at - 1) * sizeof one);
 	r->address[at] = one;
+}
+
+int
+family_wanted(void)
+{
+	struct ifaddrs *list;
+	bool v4 = false, v6 = false;
+
+	if (getifaddrs(&list) != 0)
+		return AF_UNSPEC;
+	for (const struct ifaddrs *i = list; i != NULL; i = i->ifa_next) {
+		if (i->ifa_addr == NULL || (i->ifa_flags & IFF_LOOPBACK) != 0)
+			continue;
+		v4 |= i->ifa_addr->sa_family == AF_INET;
+		v6 |= i->ifa_addr->sa_family == AF_INET6;
+	}
+	freeifaddrs(list);
+	if (v4 == v6)
+		return AF_UNSPEC;
+	return v4 ? AF_INET : AF_INET6;
+}
+
+uint32_t
+family_untold(int wanted)
+{
+	return wanted == AF_INET ? MCSHM_KIND_IPV6 :
+	    wanted == AF_INET6 ? MCSHM_KIND_IPV4 : 0;
 }
 
 struct ask *

@@ -28,8 +28,9 @@ struct resolve_answer {
 	uint64_t cookie;		/* as asked */
 	const char *error;		/* why there is none; NULL: it is */
 	uint32_t ttl;			/* s that it is good for */
-	uint32_t unknown;		/* MCSHM_KIND_IPV4 or _IPV6: it could
-					 * not be asked for that; 0: for both */
+	uint32_t unknown;		/* MCSHM_KIND_IPV4 or _IPV6: it was not
+					 * asked for that, or in vain; 0: both
+					 * are known */
 	uint32_t n;			/* addresses, IPv4 first, sorted so that
 					 * the same set compares equal */
 	struct mcshm_address address[RESOLVE_ADDRESSES];

@@ -13,8 +13,6 @@
 #include <ares.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +24,7 @@
 #include "resolve_way.h"
 
 #define SERVERS_FILE "/etc/resolv.conf"
+#define HOSTS_FILE "/etc/hosts"
 #define TIMEOUT_MS 2000			/* then the next server, or again */
 #define TRIES 2				/* with each server */
 #define LOOK_MS 1000			/* for other servers, while under way */
@@ -77,16 +76,16 @@ on_socket(void *arg, ares_socket_t fd, int readable, int writable)
 
 /* A file of the system could not be read. */
 static const char *
-unreadable(void)
+unreadable(const char *file, const char *why)
 {
-	const int fd = open(SERVERS_FILE, O_RDONLY | O_CLOEXEC);
+	const int fd = open(file, O_RDONLY | O_CLOEXEC);
 	const int err = errno;
 
 	if (fd >= 0)
 		close(fd);
 	else if (err == EMFILE || err == ENFILE)
 		return "no file descriptors left";
-	return SERVERS_FILE " can not be read";
+	return why;
 }
 
 /* lookups: "f" for files, "b" for name servers.  NULL: way->without. */
@@ -102,7 +101,8 @@ channel_new(struct way *way, char *lookups)
 
 	if (status == ARES_SUCCESS)
 		return channel;
-	way->without = status == ARES_EFILE ? unreadable() :
+	way->without = status == ARES_EFILE ?
+	    unreadable(SERVERS_FILE, SERVERS_FILE " can not be read") :
 	    ares_strerror(status);
 	return NULL;
 }
@@ -207,27 +207,6 @@ full_name(char name[NAME_MAX_LEN + 2], const char *host, const char *domain)
 
 static void lookup_next(struct lookup *l);
 
-/* Families that this host has addresses of; it can not reach the others. */
-static int
-family_wanted(void)
-{
-	struct ifaddrs *list;
-	bool v4 = false, v6 = false;
-
-	if (getifaddrs(&list) != 0)
-		return AF_UNSPEC;
-	for (const struct ifaddrs *i = list; i != NULL; i = i->ifa_next) {
-		if (i->ifa_addr == NULL || (i->ifa_flags & IFF_LOOPBACK) != 0)
-			continue;
-		v4 |= i->ifa_addr->sa_family == AF_INET;
-		v6 |= i->ifa_addr->sa_family == AF_INET6;
-	}
-	freeifaddrs(list);
-	if (v4 == v6)
-		return AF_UNSPEC;
-	return v4 ? AF_INET : AF_INET6;
-}
-
 static bool
 is_none(int status)
 {
@@ -278,7 +257,8 @@ lookup_end(struct lookup *l)
 	const bool none = answer->n == 0;
 
 	if (!none)
-		answer->unknown = family_unknown(l);
+		answer->unknown = l->family != AF_UNSPEC ?
+		    family_untold(l->family) : family_unknown(l);
 	else if (!l->again)
 		answer->error = ares_strerror(l->failed != ARES_SUCCESS ?
 		    l->failed : ARES_ENODATA);
@@ -402,16 +382,41 @@ lookup_not(struct way *way, struct ask *a, const char *why)
 	pthread_mutex_unlock(&way->r->lock);
 }
 
+/*
+ * The file did not have the name: or could it not be read?  c-ares says the
+ * same of both, so it is asked in another way.  NULL: the file has no such name.
+ */
+static const char *
+file_failed(struct way *way, const char *host, int family)
+{
+	struct hostent *found = NULL;
+	const int status = ares_gethostbyname_file(way->files, host, family,
+	    &found);
+
+	if (found != NULL)
+		ares_free_hostent(found);
+	return is_none(status) ? NULL :
+	    unreadable(HOSTS_FILE, HOSTS_FILE " can not be read");
+}
+
 /* What the file says is there at once. */
 static void
 lookup_start(struct way *way, struct ask *a)
 {
 	const struct ares_addrinfo_hints hints = {
 		.ai_family = family_wanted(), .ai_flags = ARES_AI_NOSORT };
+	const char *why = NULL;
 	struct lookup *l;
 
 	if (way->files == NULL || way->dns == NULL) {
 		lookup_not(way, a, way->without);
+		return;
+	}
+	ares_getaddrinfo(way->files, a->host, NULL, &hints, on_file, a);
+	if (a->answer.n == 0)
+		why = file_failed(way, a->host, hints.ai_family);
+	if (why != NULL) {
+		lookup_not(way, a, why);
 		return;
 	}
 	l = calloc(1, sizeof *l);
@@ -422,7 +427,6 @@ lookup_start(struct way *way, struct ask *a)
 	*l = (struct lookup){ .way = way, .ask = a,
 		.family = hints.ai_family };
 	way->under_way++;
-	ares_getaddrinfo(way->files, a->host, NULL, &hints, on_file, a);
 	if (a->answer.n == 0)
 		lookup_next(l);
 	else

@@ -18,11 +18,14 @@ struct way {
 	unsigned idle;			/* of them, not looking anything up */
 };
 
+/* As with AI_ADDRCONFIG, but so that we know what was not asked for.  Where one
+ * of two families fails, it does not tell: that looks like one without an
+ * address. */
 static void
 ask_look_up(struct ask *a)
 {
 	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
-		.ai_flags = AI_ADDRCONFIG };
+		.ai_family = family_wanted() };
 	struct addrinfo *list = NULL;
 	const int err = getaddrinfo(a->host, NULL, &hints, &list);
 
@@ -33,6 +36,7 @@ ask_look_up(struct ask *a)
 	for (const struct addrinfo *ai = list; ai != NULL; ai = ai->ai_next)
 		answer_add(a, ai->ai_addr);
 	freeaddrinfo(list);
+	a->answer.unknown = family_untold(hints.ai_family);
 	if (a->answer.n == 0)
 		a->answer.error = gai_strerror(EAI_NONAME);
 }

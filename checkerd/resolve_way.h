@@ -37,7 +37,13 @@ struct resolve {
 	struct way *way;
 };
 
-/* resolve.c; all but answer_add() with the lock held. */
+/* resolve.c */
+/* Families that this host has addresses of, but for loopback: it can not reach
+ * the others.  AF_UNSPEC: of both, or of none. */
+int family_wanted(void);
+/* The kind of address that is not asked for then, 0: none. */
+uint32_t family_untold(int wanted);
+/* All but answer_add() with the lock held. */
 /* The next question, NULL: none waits. */
 struct ask *ask_next(struct resolve *r);
 /* It could not be answered after all: the next one again. */

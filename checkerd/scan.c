@@ -58,8 +58,11 @@ line_failed(struct scan_line *l, const struct conn_failure *why)
 	const bool far = why->reason == MCSHM_R_CONNECT_TIMEOUT ||
 	    why->reason == MCSHM_R_TIMEOUT ||
 	    why->reason == MCSHM_R_UNREACHABLE;
+	/* Where it may be tried again, a session of ours was the trouble. */
+	const bool ours = why->reason == MCSHM_R_LOCAL || why->again;
 
-	line_end(l, far ? &r->unreached : &r->failed);
+	line_end(l, mcproto_turns_away(why->plain, why->plain_len) ?
+	    &r->full : far ? &r->unreached : ours ? &r->failed : &r->proof);
 }
 
 /* No password for who may be somebody else: an answer is all that is wanted. */
@@ -143,7 +146,7 @@ line_read(struct scan_line *l)
 	if (got == MCPROTO_MORE)
 		return conn_has_more(&l->conn) && line_read(l);
 	line_end(l, got == MCSHM_R_MAXCONNS ? &r->full :
-	    got == MCSHM_R_GARBAGE ? &r->failed : &r->answered);
+	    got == MCSHM_R_GARBAGE ? &r->proof : &r->answered);
 	return true;
 }
 

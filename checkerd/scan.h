@@ -43,7 +43,9 @@ struct scan_result {
 	uint32_t unreached;	/* not connected in time, or its host has not
 				 * confirmed the request: may be the network */
 	uint32_t full;		/* too many connections, they said */
-	uint32_t failed;	/* any other end, our own faults too */
+	uint32_t proof;		/* refused, reset, closed, no socket, no TLS, a
+				 * wrong answer: by the server's side */
+	uint32_t failed;	/* any other end: our own faults */
 };
 
 typedef void scan_done_fn(struct scan *s, const struct scan_result *r);

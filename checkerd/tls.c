@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include <openssl/err.h>
@@ -35,6 +37,8 @@ struct tls_peer {
 	unsigned alone;			/* connections to make without */
 };
 
+#define TLS_FIRST 64		/* bytes that are kept of what came first */
+
 /* Its SSL's app data. */
 struct tls_conn {
 	SSL *ssl;
@@ -42,48 +46,116 @@ struct tls_conn {
 	bool offers;			/* a session */
 	bool alone;			/* and keeps none */
 	unsigned resumed;		/* as the peer's, with this one */
+	size_t came;			/* of it is kept, until the handshake's
+					 * end: */
+	char first[TLS_FIRST];
 };
 
-/* Context ----------------------------------------------------------------- */
+/* Files ------------------------------------------------------------------- */
 
+static const struct file_kind {
+	const char *key, *none, *cure;
+} ca_kind = { "tls_ca", "has no certificate in it",
+	"name a PEM file with certificates" },
+    cert_kind = { "tls_cert", "has no certificate in it",
+	"name a PEM file with a certificate" },
+    key_kind = { "tls_key", "has no key in it that can be read",
+	"name a PEM file with a key, without a password" };
+
+/* "tls_ca = /etc/ca.pem cannot be read: Is a directory; name another" */
 static int
-wrong(char why[TLS_WHY], const char *key, const char *path, const char *what)
+wrong(char why[TLS_WHY], const struct file_kind *k, const char *path,
+    const char *what, const char *more)
 {
-	snprintf(why, TLS_WHY, "%s = %s: %s", key, path, what);
+	snprintf(why, TLS_WHY, "%s = %s %s%s; %s", k->key, path, what, more,
+	    k->cure);
 	return -1;
 }
 
-/* What OpenSSL complains of, without its numbers. */
 static int
-wrong_in(char why[TLS_WHY], const char *key, const char *path)
+wrong_pair(char why[TLS_WHY], const struct tls_setup *s)
 {
-	const char *text = ERR_reason_error_string(ERR_peek_last_error());
+	snprintf(why, TLS_WHY, "tls_key = %s is not the key of tls_cert; name "
+	    "the one of that certificate", s->key);
+	return -1;
+}
 
-	return wrong(why, key, path, text != NULL ? text : "not to be used");
+#define ERRORS 16
+
+static bool
+complains(const unsigned long error[ERRORS], int lib, int reason)
+{
+	for (int i = 0; i < ERRORS && error[i] != 0; i++)
+		if (ERR_GET_LIB(error[i]) == lib &&
+		    ERR_GET_REASON(error[i]) == reason)
+			return true;
+	return false;
+}
+
+/* What OpenSSL complains of, in the words of whoever wrote the ini; of a key it
+ * does not say more than that there is none. */
+static int
+wrong_in(char why[TLS_WHY], const struct file_kind *k, const char *path)
+{
+	unsigned long error[ERRORS] = { 0 };
+	const char *text;
+	int n = 0;
+
+	while (n < ERRORS && (error[n] = ERR_get_error()) != 0)
+		n++;
+	if (complains(error, ERR_LIB_PEM, PEM_R_BAD_PASSWORD_READ))
+		return wrong(why, k, path, "has a password, and nobody is "
+		    "there to type it", "");
+	if (k == &key_kind || n == 0 ||
+	    complains(error, ERR_LIB_PEM, PEM_R_NO_START_LINE) ||
+	    complains(error, ERR_LIB_X509, X509_R_NO_CERTIFICATE_OR_CRL_FOUND))
+		return wrong(why, k, path, k->none, "");
+	text = ERR_reason_error_string(error[0]);
+	return wrong(why, k, path, "is damaged: ", text != NULL ? text :
+	    "not in a way that has a name");
+}
+
+/* A regular file: others may never end, or never begin. */
+static FILE *
+file_open(const struct file_kind *k, const char *path, char why[TLS_WHY])
+{
+	struct stat st;
+	FILE *f;
+
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+		wrong(why, k, path, "cannot be read: not a regular file", "");
+		return NULL;
+	}
+	f = fopen(path, "re");
+	if (f == NULL)
+		wrong(why, k, path, "cannot be read: ", strerror(errno));
+	return f;
 }
 
 /* Its bytes into the sum, so that another content is seen. */
 static int
-sum_file(EVP_MD_CTX *md, const char *key, const char *path, char why[TLS_WHY])
+sum_file(EVP_MD_CTX *md, const struct file_kind *k, const char *path,
+    char why[TLS_WHY])
 {
 	char bytes[4096];
 	size_t n;
 	int err = 0;
 	FILE *f;
 
-	EVP_DigestUpdate(md, key, strlen(key) + 1);
+	EVP_DigestUpdate(md, k->key, strlen(k->key) + 1);
 	if (path == NULL)
 		return 0;
-	f = fopen(path, "re");
+	f = file_open(k, path, why);
 	if (f == NULL)
-		return wrong(why, key, path, strerror(errno));
+		return -1;
 	while ((n = fread(bytes, 1, sizeof bytes, f)) > 0)
 		EVP_DigestUpdate(md, bytes, n);
 	if (ferror(f))
 		err = errno;
 	fclose(f);
 	EVP_DigestUpdate(md, path, strlen(path) + 1);
-	return err == 0 ? 0 : wrong(why, key, path, strerror(err));
+	return err == 0 ? 0 :
+	    wrong(why, k, path, "cannot be read: ", strerror(err));
 }
 
 static int
@@ -94,14 +166,33 @@ sum_files(struct tls *t, const struct tls_setup *s, char why[TLS_WHY])
 
 	if (md == NULL || EVP_DigestInit_ex(md, EVP_sha256(), NULL) != 1) {
 		EVP_MD_CTX_free(md);
-		return wrong(why, "tls", "yes", "no memory, or no SHA-256");
+		snprintf(why, TLS_WHY, "tls = yes: no memory, or no SHA-256");
+		return -1;
 	}
-	err = sum_file(md, "tls_ca", s->ca, why) != 0 ||
-	    sum_file(md, "tls_cert", s->cert, why) != 0 ||
-	    sum_file(md, "tls_key", s->key, why) != 0;
+	err = sum_file(md, &ca_kind, s->ca, why) != 0 ||
+	    sum_file(md, &cert_kind, s->cert, why) != 0 ||
+	    sum_file(md, &key_kind, s->key, why) != 0;
 	EVP_DigestFinal_ex(md, t->sum, NULL);
 	EVP_MD_CTX_free(md);
 	return err ? -1 : 0;
+}
+
+/* OpenSSL looks at once whether it is that of the certificate, where both are
+ * of one kind; else when it is asked. */
+static int
+load_key(SSL_CTX *ctx, const struct tls_setup *s, char why[TLS_WHY])
+{
+	if (SSL_CTX_use_PrivateKey_file(ctx, s->key, SSL_FILETYPE_PEM) != 1) {
+		const unsigned long last = ERR_peek_last_error();
+
+		if (ERR_GET_LIB(last) == ERR_LIB_X509 &&
+		    ERR_GET_REASON(last) == X509_R_KEY_VALUES_MISMATCH)
+			return wrong_pair(why, s);
+		return wrong_in(why, &key_kind, s->key);
+	}
+	if (s->cert != NULL && SSL_CTX_check_private_key(ctx) != 1)
+		return wrong_pair(why, s);
+	return 0;
 }
 
 static int
@@ -111,18 +202,14 @@ load_files(SSL_CTX *ctx, const struct tls_setup *s, char why[TLS_WHY])
 	if (s->ca == NULL)
 		SSL_CTX_set_default_verify_paths(ctx);
 	else if (SSL_CTX_load_verify_locations(ctx, s->ca, NULL) != 1)
-		return wrong_in(why, "tls_ca", s->ca);
-	if (s->cert == NULL)
-		return 0;
-	if (SSL_CTX_use_certificate_chain_file(ctx, s->cert) != 1)
-		return wrong_in(why, "tls_cert", s->cert);
-	if (SSL_CTX_use_PrivateKey_file(ctx, s->key, SSL_FILETYPE_PEM) != 1)
-		return wrong_in(why, "tls_key", s->key);
-	if (SSL_CTX_check_private_key(ctx) != 1)
-		return wrong(why, "tls_key", s->key,
-		    "is not the key of tls_cert");
-	return 0;
+		return wrong_in(why, &ca_kind, s->ca);
+	if (s->cert != NULL &&
+	    SSL_CTX_use_certificate_chain_file(ctx, s->cert) != 1)
+		return wrong_in(why, &cert_kind, s->cert);
+	return s->key != NULL ? load_key(ctx, s, why) : 0;
 }
+
+/* Context ----------------------------------------------------------------- */
 
 /* A session that can be resumed, of TLS 1.3 some time after the handshake. */
 static int
@@ -181,7 +268,8 @@ tls_open(struct tls **out, const struct tls_setup *s, char why[TLS_WHY])
 		t->ctx = context_new();
 	if (t == NULL || t->ctx == NULL) {
 		tls_close(t);
-		return wrong(why, "tls", "yes", "no memory");
+		snprintf(why, TLS_WHY, "tls = yes: no memory");
+		return -1;
 	}
 	t->verify = s->verify;
 	if (sum_files(t, s, why) != 0 || load_files(t->ctx, s, why) != 0) {
@@ -292,6 +380,34 @@ conn_session(struct tls_conn *c)
 	c->resumed = ++p->resumed;
 }
 
+/* What came, as OpenSSL gets it: it keeps to itself what it can not read. */
+static long
+on_bytes(BIO *bio, int what, const char *bytes, size_t len, int argi,
+    long argl, int ret, size_t *read)
+{
+	struct tls_conn *c = (struct tls_conn *)BIO_get_callback_arg(bio);
+	size_t n;
+
+	(void)len;
+	(void)argi;
+	(void)argl;
+	if (what != (BIO_CB_READ | BIO_CB_RETURN) || ret <= 0)
+		return ret;
+	n = *read < TLS_FIRST - c->came ? *read : TLS_FIRST - c->came;
+	memcpy(c->first + c->came, bytes, n);
+	c->came += n;
+	return ret;
+}
+
+static void
+conn_watch(struct tls_conn *c)
+{
+	BIO *bio = SSL_get_rbio(c->ssl);
+
+	BIO_set_callback_arg(bio, (char *)c);
+	BIO_set_callback_ex(bio, on_bytes);
+}
+
 struct tls_conn *
 tls_conn_new(struct tls_peer *p, int fd)
 {
@@ -307,6 +423,7 @@ tls_conn_new(struct tls_peer *p, int fd)
 		tls_conn_free(c);
 		return NULL;
 	}
+	conn_watch(c);
 	conn_session(c);
 	return c;
 }
@@ -357,6 +474,7 @@ tls_handshake(struct tls_conn *c)
 	errno = 0;
 	n = SSL_connect(c->ssl);
 	if (n == 1) {
+		BIO_set_callback_ex(SSL_get_rbio(c->ssl), NULL);
 		if (!tls_trusted(c))
 			tls_peer_anew(c->peer);
 		return TLS_READY;
@@ -366,6 +484,22 @@ tls_handshake(struct tls_conn *c)
 		return SSL_want_write(c->ssl) ? TLS_WANTS_WRITE :
 		    TLS_WANTS_READ;
 	return TLS_FAILED;
+}
+
+/* It came in one piece, most likely; but OpenSSL reads no more than it needs to
+ * see that it is no record: those begin with one of four numbers. */
+size_t
+tls_plain(const struct tls_conn *c, char *bytes, size_t size)
+{
+	size_t n = c->came < size ? c->came : size;
+	ssize_t more;
+
+	memcpy(bytes, c->first, n);
+	more = recv(SSL_get_fd(c->ssl), bytes + n, size - n, MSG_DONTWAIT);
+	if (more > 0)
+		n += (size_t)more;
+	return n > 0 && (unsigned char)bytes[0] - SSL3_RT_CHANGE_CIPHER_SPEC <=
+	    SSL3_RT_APPLICATION_DATA - SSL3_RT_CHANGE_CIPHER_SPEC ? 0 : n;
 }
 
 /* A server that wants certificates may refuse whoever comes back with a session

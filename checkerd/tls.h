@@ -29,7 +29,9 @@ struct tls_setup {
 	bool verify;
 };
 
-/* Read the files.  0; or -1, and why names the file. */
+/* Read the files.  0; or -1, and why names the first that is wrong: "tls_ca =
+ * PATH is ...; what would be right".  A certificate without its key, or a key
+ * without its certificate, is good for being looked at only. */
 int tls_open(struct tls **t, const struct tls_setup *s, char why[TLS_WHY]);
 void tls_close(struct tls *t);
 /* Made of the same files, with the same in them? */
@@ -58,6 +60,9 @@ void tls_conn_free(struct tls_conn *c);
 enum tls_state { TLS_READY, TLS_WANTS_READ, TLS_WANTS_WRITE, TLS_FAILED };
 /* FAILED: errno; 0 for end of file, EPROTO for what is no TLS. */
 enum tls_state tls_handshake(struct tls_conn *c);
+/* It failed: how the server began that does not speak TLS, up to size bytes of
+ * it; 0 where it said nothing, or TLS. */
+size_t tls_plain(const struct tls_conn *c, char *bytes, size_t size);
 /* It failed: may the session that was to be resumed be to blame?  Once a
  * connection.  Then that is forgotten, and for some time no other is kept: try
  * again. */

@@ -299,19 +299,39 @@ verdict_replace(struct verdict v)
 }
 
 struct verdict
+verdict_rejoin(struct verdict v, uint64_t outage, bool recovering, uint64_t now)
+{
+	v = verdict_replace(v);
+	v.outage_since = outage;
+	v.newcomer = !recovering;
+	if (!recovering)
+		v.back_since = now;
+	else if (v.state != MCSHM_DOWN) {
+		v.state = MCSHM_RECOVERING;
+		v.since = v.down_since = now;
+	}
+	return v;
+}
+
+struct verdict
 verdict_inherit(struct verdict v, uint64_t checked, uint64_t now,
     uint64_t max_gap)
 {
-	/* RECOVERING, or what a newer daemon may have left: not usable. */
-	if (v.state > MCSHM_DOWN)
+	/* What a newer daemon may have left: not usable. */
+	if (v.state > MCSHM_RECOVERING)
 		v.state = MCSHM_DOWN;
 	/* Not kept by who left it; it began no later than that. */
 	if (v.failing_since == 0 && v.probes != 0 && !(v.history & 1))
 		v.failing_since = v.silent_since != 0 ? v.silent_since :
 		    checked;
 	/* A last probe in the future is as good as none. */
-	if (checked > now || now - checked > max_gap)
+	if (checked > now || now - checked > max_gap) {
+		if (v.state == MCSHM_RECOVERING)
+			v.state = MCSHM_DOWN;
 		return verdict_forget(v);
+	}
+	if (v.silent_since != 0)
+		v.silent_since += now - checked;
 	return v;
 }
 

@@ -118,8 +118,16 @@ struct verdict verdict_forget(struct verdict v);
 struct verdict verdict_replace(struct verdict v);
 
 /*
- * A verdict taken over from an earlier daemon; where its last probe is longer
- * ago than max_gap, forgotten.
+ * It is one from now on that was there before, and was not in use since
+ * `outage`.  recovering: it has to come back from that as from any outage.
+ */
+struct verdict verdict_rejoin(struct verdict v, uint64_t outage,
+    bool recovering, uint64_t now);
+
+/*
+ * A verdict taken over from an earlier daemon.  While nobody looked nobody was
+ * silent.  Where the last probe is longer ago than max_gap it is forgotten, and
+ * who was RECOVERING is DOWN again: it may have had another outage meanwhile.
  */
 struct verdict verdict_inherit(struct verdict v, uint64_t checked, uint64_t now,
     uint64_t max_gap);

@@ -345,7 +345,8 @@ struct mcshm_entry {			/* one a slot */
 	uint32_t rtt_usual_us;		/* 508 slow moving average */
 	uint64_t hold_until;		/* 512 stays DOWN until then, 0 */
 	uint64_t server_clock;		/* 520 seconds, at `identified` */
-	uint64_t spare[14];		/* 528 */
+	uint64_t failed_began;		/* 528 start of the last failed probe */
+	uint64_t spare[13];		/* 536 */
 };
 static_assert(offsetof(struct mcshm_entry, history) == 24, "mcshm(5)");
 static_assert(offsetof(struct mcshm_entry, since) == 56, "mcshm(5)");
@@ -355,7 +356,7 @@ static_assert(offsetof(struct mcshm_entry, server_version) == 224, "mcshm(5)");
 static_assert(offsetof(struct mcshm_entry, admin_why) == 304, "mcshm(5)");
 static_assert(offsetof(struct mcshm_entry, addresses) == 368, "mcshm(5)");
 static_assert(offsetof(struct mcshm_entry, returned) == 472, "mcshm(5)");
-static_assert(offsetof(struct mcshm_entry, spare) == 528, "mcshm(5)");
+static_assert(offsetof(struct mcshm_entry, spare) == 536, "mcshm(5)");
 static_assert(sizeof(struct mcshm_entry) == 640, "hidden padding");
 
 /*
@@ -394,7 +395,7 @@ X(17, TLS_UNTRUSTED, "tls-untrusted", GOOD,				\
 X(18, LOGIN_REFUSED, "login-refused", GOOD, "answers, but refuses our login") \
 X(19, WORKER_STUCK, "worker-stuck", GOOD, "some of its threads do not answer") \
 X(20, LISTENER_STUCK, "listener-stuck", GOOD,				\
-  "answers, but takes no new connections")				\
+  "answers, but new connections to it fail")				\
 X(21, CLOCK_STUCK, "clock-stuck", GOOD,					\
   "answers, but its clock stands still: nothing expires")		\
 X(22, NO_MEMORY, "no-memory", GOOD, "answers, but has no memory to store") \
@@ -415,7 +416,7 @@ enum mcshm_reason {
  */
 #define MCSHM_DEGRADED_BITS(X)						\
 X(0, WORKER_STUCK, "worker-stuck", "some of its threads do not answer")	\
-X(1, LISTENER_STUCK, "listener-stuck", "takes no new connections")	\
+X(1, LISTENER_STUCK, "listener-stuck", "new connections to it fail")	\
 X(2, CLOCK_STUCK, "clock-stuck", "its clock stands still: nothing expires") \
 X(3, MAXCONNS, "maxconns", "too many open connections")			\
 X(4, NO_MEMORY, "no-memory", "no memory to store")			\
@@ -425,7 +426,7 @@ X(7, TLS, "tls", "its certificate is not trusted, or ends within a week") \
 X(8, STALE_RISK, "stale-risk",						\
   "came back with what it had: old values may be among it")		\
 X(9, FLAPPING, "flapping", "goes down again and again")			\
-X(10, ADDRESS, "address", "its name leads elsewhere, where nobody answers")
+X(10, ADDRESS, "address", "its name leads elsewhere, and is not followed")
 
 enum mcshm_degraded {
 #define X(bit, id, name, text) MCSHM_DEGRADED_##id = 1 << bit,
@@ -442,7 +443,7 @@ enum mcshm_degraded {
 X(0, RESTARTED, "restarted", "a new process, that began empty")		\
 X(1, SAME, "same", "what it had, it still has")				\
 X(2, FLUSHED, "flushed", "by the daemon, or by somebody since")		\
-X(3, OUR_FAULT, "our-fault", "other hosts reached it all the time")	\
+X(3, OUR_FAULT, "our-fault", "other hosts used it meanwhile")		\
 X(4, REFUSED, "refused", "it can not be flushed")			\
 X(5, UNKNOWN, "unknown", "not the process that it was, or not known")	\
 X(6, WAITS_RATE, "waits-rate",						\
@@ -451,15 +452,17 @@ X(7, WAITS_CALM, "waits-calm",						\
   "its flush waits: TILT, or the pool fails open")			\
 X(8, WAITS_HOST, "waits-host",						\
   "its flush waits: another host is not ready for it")			\
-X(9, WAITS_LOCK, "waits-lock", "its flush waits: another host has the lock")
+X(9, WAITS_LOCK, "waits-lock", "its flush waits: another host has the lock") \
+X(10, WAITS_SERVER, "waits-server",					\
+  "its flush waits: it tells nothing, or its clock stands still")
 
 enum mcshm_returned {
 #define X(bit, id, name, text) MCSHM_RETURNED_##id = 1 << bit,
 	MCSHM_RETURNED_BITS(X)
 #undef X
-	MCSHM_RETURNED_ALL = (1 << 10) - 1,
+	MCSHM_RETURNED_ALL = (1 << 11) - 1,
 	/* Only while it is RECOVERING. */
-	MCSHM_RETURNED_WAITS = 15 << 6
+	MCSHM_RETURNED_WAITS = 31 << 6
 };
 
 /* Reports ----------------------------------------------------------------- */

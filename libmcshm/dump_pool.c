@@ -83,6 +83,17 @@ rank_of(const struct dump_file *f, const struct mcshm_entry *e, uint32_t slot)
 	    DUMP_FAILING : DUMP_HEALTHY;
 }
 
+/* It came back with what it had, and is well: nobody has to mend anything.
+ * One that would not be flushed, or that others reached while we did not, is
+ * another matter. */
+static bool
+is_risk_alone(const struct mcshm_entry *e)
+{
+	return e->degraded == MCSHM_DEGRADED_STALE_RISK &&
+	    (e->returned & (MCSHM_RETURNED_REFUSED |
+		MCSHM_RETURNED_OUR_FAULT)) == 0;
+}
+
 static void
 set_server(struct dump_pool *p, uint32_t slot)
 {
@@ -97,6 +108,7 @@ set_server(struct dump_pool *p, uint32_t slot)
 	    MCSHM_BITMAP_USABLE, slot);
 	s->held = !p->blind && dump_file_bit(f, MCSHM_BITMAP_HELD, slot);
 	p->ranks[s->rank]++;
+	p->risks += s->rank == DUMP_DEGRADED && is_risk_alone(s->entry);
 	p->maint += s->entry->admin == MCSHM_MAINT;
 	p->drain += s->entry->admin == MCSHM_DRAIN;
 	p->usable += s->usable;
@@ -139,7 +151,7 @@ dump_pool_exit(const struct dump_pool *p)
 		return DUMP_EXIT_UNPROTECTED;
 	if (p->ranks[DUMP_DOWN] + p->ranks[DUMP_HELD] +
 	    p->ranks[DUMP_RECOVERING] + p->ranks[DUMP_ODD] +
-	    p->ranks[DUMP_DEGRADED] > 0)
+	    p->ranks[DUMP_DEGRADED] > p->risks)
 		return DUMP_EXIT_TROUBLE;
 	return DUMP_EXIT_OK;
 }

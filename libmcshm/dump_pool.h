@@ -48,6 +48,8 @@ struct dump_pool {
 	uint32_t servers;
 	uint32_t usable;			/* as a pick counts them */
 	uint32_t ranks[DUMP_RANKS], maint, drain;
+	uint32_t risks;		/* DEGRADED by old values alone, which nobody
+				 * was to flush */
 
 	bool alive, hung;	/* a checker has the lock; but does not beat */
 	bool stale;		/* clients ignore the verdicts */

@@ -98,7 +98,8 @@ why_waits(struct dump_line *l, uint64_t returned)
 {
 	if (returned & MCSHM_RETURNED_WAITS_RATE)
 		dump_line_words(l, "; ", "waits, as many of the pool as "
-		    "flush_percent allows were flushed within a minute");
+		    "flush_percent allows were flushed within a minute, or "
+		    "go before it");
 	if (returned & MCSHM_RETURNED_WAITS_CALM)
 		dump_line_words(l, "; ", "waits, this host is in TILT or the "
 		    "pool fails open");
@@ -107,6 +108,9 @@ why_waits(struct dump_line *l, uint64_t returned)
 		    "ready for it");
 	if (returned & MCSHM_RETURNED_WAITS_LOCK)
 		dump_line_words(l, "; ", "waits, another host has the lock");
+	if (returned & MCSHM_RETURNED_WAITS_SERVER)
+		dump_line_words(l, "; ", "waits, the server tells nothing of "
+		    "itself, or its clock stands still");
 }
 
 static void
@@ -123,6 +127,8 @@ why_recovering(struct dump_line *l, const struct dump_pool *p,
 		    "restart");
 		return;
 	}
+	if (kept == 0)
+		why_waits(l, e->returned);
 	if (kept != MCSHM_RETURNED_SAME && kept != MCSHM_RETURNED_UNKNOWN)
 		return;
 	dump_seconds(rest, left);

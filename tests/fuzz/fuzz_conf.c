@@ -104,7 +104,7 @@ load(struct conf *c, const char *name)
 	char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
-	const unsigned errors = conf_load(c, name, out);
+	const unsigned errors = conf_load(c, name, NULL, out);
 
 	fclose(out);
 	must(size > 0 || errors == 0, "errors and lines do not agree");

@@ -5,6 +5,7 @@
 Commands, one a line on stdin, each answered with "ok" or a number:
 
     set NAME TYPE TTL [DATA...]  TYPE a, aaaa or cname; no DATA: no address
+    turns NAME TTL DATA...       an IPv4 address at a time, in turn
     fail NAME nxdomain|servfail|silent [TYPE]
                                  with a TYPE: questions for that
     asked NAME                   how many questions there were
@@ -49,6 +50,7 @@ class Zone:
         self.failures = {}      # {name: how}
         self.broken = {}        # {(name, type): how}
         self.asked = {}         # {name: how often}
+        self.turns = set()      # names
 
     def known(self, table, name):
         return table.get(name, table.get("*"))
@@ -59,6 +61,9 @@ class Zone:
         while True:
             here = self.known(self.records, name) or {}
             ttl, texts = here.get(kind, (0, []))
+            if kind == TYPES["a"] and name in self.turns:
+                texts[:] = texts[1:] + texts[:1]
+                texts = texts[:1]
             if texts:
                 return found + [(name, kind, ttl, t) for t in texts]
             ttl, texts = here.get(TYPES["cname"], (0, []))
@@ -93,7 +98,12 @@ class Zone:
         word, name, *rest = line.split()
         if word == "asked":
             return str(self.asked.get(name, 0))
-        if word == "set":
+        if word == "turns":
+            self.turns.add(name)
+            rest = ["a", *rest]
+        elif word == "set" and rest[0] == "a":
+            self.turns.discard(name)
+        if word in ("set", "turns"):
             kind, ttl, *texts = rest
             self.failures.pop(name, None)
             self.records.setdefault(name, {})[TYPES[kind]] = (int(ttl), texts)

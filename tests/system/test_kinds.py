@@ -3,6 +3,7 @@ key, new connections beside the kept one."""
 import asyncio
 import contextlib
 import os
+import re
 import socket
 import ssl
 import threading
@@ -137,6 +138,41 @@ def test_unix_and_ipv6(house):
         defaults=FEW | {"fresh_every": 2, "source": "127.0.0.1 ::1"})
     for p in checker.pools:
         checker.wait_verdicts("UP", p)
+
+
+def test_sources(house):
+    """All that a server sees of us comes from the address that was said: kept
+    connections, new ones, and those of scans."""
+    space = house.netns()
+    space.ip("addr", "add", "fd00::2/128", "dev", "lo")
+    sources = {"ip": "127.0.0.2", "ip6": "fd00::2"}
+    servers = [house.memcached(name=name, ip=ip, netns=space)
+               for name, ip in (("ip", "127.0.0.1"), ("ip6", "::1"))]
+    space.nft("add", "table", "inet", "seen")
+    space.nft("add chain inet seen in { type filter hook input priority 0; }")
+    for s in servers:
+        to = f"add rule inet seen in tcp dport {s.port}"
+        space.nft(f"{to} {s.name} saddr {sources[s.name]} counter accept")
+        space.nft(f"{to} counter")
+    checker = house.checker(
+        {"web": {"server": [s.line for s in servers]}},
+        defaults={"source": " ".join(sources.values()), "fresh_every": 2,
+                  "stats_interval": "200ms", "thread_scan_interval": "300ms"},
+        netns=space)
+    checker.wait_verdicts("UP")
+
+    def packets():
+        """From the source and from elsewhere, for one and for the other."""
+        rules = house.run(*space.enter, "nft", "list", "chain", "inet", "seen",
+                          "in").stdout
+        return [int(n) for n in re.findall(r"counter packets (\d+)", rules)]
+
+    before = checker.servers()
+    wait_until(lambda: all(s["probes"] > before[name]["probes"] + 6
+                           for name, s in checker.servers().items()), "probes")
+    four, others, six, others6 = packets()
+    assert (others, others6) == (0, 0)
+    assert min(four, six) > 20
 
 
 def test_statistics_of_another_kind(house):
@@ -626,8 +662,9 @@ def test_tls_files_at_a_reload(house, tls):
     # A file that is none: refused, and nothing has changed.
     ca.write_text("no certificate\n")
     checker.reload()
-    assert checker.logged(f"pool web: tls_ca = {ca}: ")
-    assert checker.logged("reload refused")
+    assert checker.logged(rf"{checker.ini}:\d+: tls_ca = {ca} has no "
+                          "certificate in it; name a PEM file")
+    assert checker.logged("reload refused: 1 error,")
     assert state(checker, "web", "mc") == ("UP", "ok")
     # Another authority: new connections, which it does not vouch for.
     other = Authority(house, "other")
@@ -638,9 +675,26 @@ def test_tls_files_at_a_reload(house, tls):
     done = house.run(checker.program("mc-checkerd"), "-t", "-c", checker.ini,
                      ok=False)
     assert done.returncode == os.EX_CONFIG
-    assert f"pool web: tls_ca = {ca}: No such file" in done.stderr
+    missing = (rf"{checker.ini}:\d+: tls_ca = {ca} cannot be read: "
+               "No such file or directory; name a PEM file")
+    assert re.search(missing, done.stderr)
+    # All that is wrong in one run, beside errors of other kinds.
+    several = house.directory / "several.ini"
+    good = tls.path("good")
+    several.write_text(
+        f"[defaults]\ntls = yes\ntls_ca = {ca}\n"
+        f"[pool a]\nfall = 0\nserver = {server.line}\n"
+        f"[pool b]\ntls_cert = {good}\ntls_key = {good}\n"
+        f"server = {server.line}\n"
+        f"[pool c]\ntls_ca = none\ntls_cert = {good}\n"
+        f"tls_key = {tls.path('ca', 'key')}\nserver = {server.line}\n")
+    done = house.run(checker.program("mc-checkerd"), "-t", "-c", several,
+                     ok=False)
+    assert [line.removeprefix(f"{several}:").split(" = ")[0]
+            for line in done.stderr.splitlines()] == [
+        "5: fall", "3: tls_ca", "9: tls_key", "14: pool c: tls_key"]
     checker.stop()
     checker.start(ready=False)
     checker.expected_code = os.EX_CONFIG
     wait_until(lambda: not checker.alive, "it does not start")
-    assert checker.logged(f"tls_ca = {ca}: No such file")
+    assert checker.logged(missing)

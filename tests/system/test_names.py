@@ -150,7 +150,7 @@ def test_hosts(house):
     assert world.dns.asked("s0.test") == 0
 
 
-@pytest.mark.takes(7)
+@pytest.mark.takes(12)
 def test_servers_that_are_well_stay(house, ttl):
     """Whatever is said of their names; but where another one answers."""
     world = World(house, 10, hole=True)
@@ -255,6 +255,52 @@ def test_several_addresses(house):
     assert in_use(checker, "s0")[0] == NEW
 
 
+@pytest.mark.takes(17)
+def test_answers_that_contradict_each_other(house, ttl):
+    """Both servers are well: nobody is moved to and fro, but where it is DOWN;
+    and somebody is told of it."""
+    world = World(house, 2)
+    for name in ("s0.test", "s1.test"):
+        world.dns.set(name, OLD)
+    checker = world.checker()
+    checker.wait_verdicts("UP")
+    before = checker.pool()
+    for name in ("s0.test", "s1.test"):
+        world.dns.turns(name, OLD, NEW)
+    for name in world.names:
+        checker.wait_logged(f"server={name} .*address={OLD}:\\d+ "
+                            f"elsewhere={NEW}:.*", 25)
+        wait_until(lambda: checker.servers()[name]["degraded_names"] ==
+                   ["address"], "it in the file")
+    assert moves(checker) == 0
+    after = checker.pool()
+    assert after["address_epoch"] == before["address_epoch"]
+    assert checker.servers()["s0"]["degraded_names"] == ["address"]
+    assert len(checker.logged("server=s0 .*elsewhere=")) == 1
+    # The dead are not kept waiting.
+    world.old.set(1, "refuse")
+    wait_until(lambda: in_use(checker, "s1")[0] == NEW, "s1 at the new one",
+               20)
+    checker.wait_verdicts("UP")
+    assert moves(checker) == 0
+
+
+@pytest.mark.takes(2)
+def test_a_family_without_a_route(house):
+    """That is our own fault, and steps no verdict; but the other family may
+    have one."""
+    world = World(house, 1)
+    third = house.fake(1, netns=world.netns, ip="::1", port=PORT)
+    world.dns.set("s0.test", "192.0.2.1", "::1", ttl=3600)
+    checker = world.checker()
+    checker.wait_verdicts("UP")
+    assert in_use(checker, "s0") == ["[::1]", "192.0.2.1"]
+    before = third.requests()[0]
+    wait_until(lambda: third.requests()[0] >= before + 3, "probes")
+    shown = checker.servers()["s0"]
+    assert in_use(checker, "s0")[0] == "[::1]" and shown["failures"] == 0
+
+
 FLUSH = {"on_recovery": "flush-if-stale"}
 
 
@@ -282,8 +328,8 @@ def test_one_answer_for_all_names(house):
     assert not checker.logged("flush")
 
 
-@pytest.mark.takes(4)
-def test_a_move_makes_a_new_server(house):
+@pytest.mark.takes(12)
+def test_a_move_makes_a_new_server(house, ttl):
     """At once, whatever the pace: its first answer counts, and the outage of
     the old one says nothing of it.  A trial that finds it full is no reason to
     leave one that is well."""
@@ -359,7 +405,7 @@ def test_moves_do_not_go_on_and_on(house):
         int(before["address_epoch"]) + 8
 
 
-@pytest.mark.takes(4)
+@pytest.mark.takes(11)
 def test_a_broken_family(house, ttl):
     """Whose questions always fail: the other one is followed all the same."""
     world = World(house, 1)

@@ -1,6 +1,8 @@
 """Servers that answer, and are sick: faults that a plain probe does not see."""
+import contextlib
 import re
 import socket
+import threading
 import time
 
 import pytest
@@ -135,8 +137,10 @@ def test_a_stuck_main_thread(house):
     checker = house.checker({
         "web": {"server": server.line, "on_clock_stuck": "degraded"},
         "plain": {"server": server.line, **PLAIN, "fresh_every": 0},
+        "strict": {"server": server.line, "on_listener_stuck": "down",
+                   "on_clock_stuck": "degraded"},
         "shipped": {"server": server.line}}, defaults=FAST)
-    for pool in ("web", "plain", "shipped"):
+    for pool in ("web", "plain", "strict", "shipped"):
         checker.wait_verdicts("UP", pool)
     client = Client(server)
     assert client.ask("set k 0 1 5\r\nvalue") == "STORED"
@@ -151,15 +155,18 @@ def test_a_stuck_main_thread(house):
     assert client.ask("get k") == "value"
     for word in ("listener-stuck", "clock-stuck"):
         assert word in detail(checker)
-    checker.wait_verdicts("DOWN", "shipped")
-    shown = checker.servers("shipped")["cache"]
-    assert shown["reason"] == "clock-stuck" and not shown["usable"]
+    for pool, reason in (("shipped", "clock-stuck"),
+                         ("strict", "listener-stuck")):
+        checker.wait_verdicts("DOWN", pool)
+        shown = checker.servers(pool)["cache"]
+        assert shown["reason"] == reason and not shown["usable"], pool
     shown = checker.servers("plain")["cache"]
     assert (shown["verdict"], shown["degraded_names"]) == ("UP", [])
 
     freezer.thaw(server.process.pid)
     wait_degraded(checker, [])
-    checker.wait_verdicts("UP", "shipped")
+    for pool in ("shipped", "strict"):
+        checker.wait_verdicts("UP", pool)
     wait_until(lambda: client.ask("get k") == "END", "k expires")
     client.close()
 
@@ -301,6 +308,51 @@ def test_a_slow_server(house):
 
     fake.set(0, "ok")
     wait_degraded(checker, [], name="cache0")
+    checker.wait_verdicts("UP", "strict")
+
+
+@contextlib.contextmanager
+def out_of_breath(server):
+    """It stands still for 60 ms, again and again, and works for 5 between."""
+    over = threading.Event()
+
+    def pulse():
+        while not over.is_set():
+            server.process.stop()
+            over.wait(0.06)
+            server.process.cont()
+            over.wait(0.005)
+
+    thread = threading.Thread(target=pulse)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.takes(5)
+def test_a_real_server_that_is_slow(house):
+    """It takes up to 60 ms for what it did in one, however little it is."""
+    server = house.memcached(name="cache")
+    terms = {"server": server.line, "slow_threshold": "10ms"}
+    checker = house.checker({
+        "web": terms, "strict": terms | {"on_slow": "down"}},
+        defaults=FAST | {"thread_scan_interval": "0"})
+    for pool in ("web", "strict"):
+        wait_until(lambda: checker.servers(pool)["cache"]["probes"] > 6,
+                   "history")
+        wait_degraded(checker, [], pool)
+    with out_of_breath(server):
+        shown = wait_degraded(checker, ["slow"])
+        assert shown["verdict"] == "UP" and shown["usable"]
+        assert shown["rtt_usual_us"] < 10000
+        checker.wait_logged(r"pool=web degraded=slow was=none rtt=\d+us "
+                            r"usual=\d+us")
+        checker.wait_verdicts("DOWN", "strict")
+        assert checker.servers("strict")["cache"]["reason"] == "slow"
+    wait_degraded(checker, [])
     checker.wait_verdicts("UP", "strict")
 
 

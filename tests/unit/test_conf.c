@@ -59,7 +59,7 @@ load(const char *path)
 	assert_non_null(f);
 	memset(&c, 0x5a, sizeof c);
 	untouched = c;
-	o.errors = conf_load(&c, path, f);
+	o.errors = conf_load(&c, path, NULL, f);
 	fclose(f);
 	if (o.errors) {
 		assert_memory_equal(&c, &untouched, sizeof c);
@@ -461,7 +461,8 @@ test_errors_to_nowhere(void **state)
 	struct conf c;
 
 	(void)state;
-	assert_int_equal(conf_load(&c, PAIRS "/bad_timeout.ini", NULL), 2);
+	assert_int_equal(conf_load(&c, PAIRS "/bad_timeout.ini", NULL, NULL),
+	    2);
 }
 
 /* An include begins at the directory of its file, whatever that is called. */
@@ -919,7 +920,7 @@ test_what_main_gets(void **state)
 
 	(void)state;
 	spill_text(in_scratch("x.ini"), text);
-	assert_int_equal(conf_load(&c, in_scratch("x.ini"), stderr), 0);
+	assert_int_equal(conf_load(&c, in_scratch("x.ini"), NULL, stderr), 0);
 	unlink(in_scratch("x.ini"));
 	p = &c.pool[0];
 	assert_int_equal(p->set.scheme,
@@ -959,7 +960,7 @@ test_what_probes_get(void **state)
 
 	(void)state;
 	spill_text(in_scratch("x.ini"), text);
-	assert_int_equal(conf_load(&c, in_scratch("x.ini"), stderr), 0);
+	assert_int_equal(conf_load(&c, in_scratch("x.ini"), NULL, stderr), 0);
 	unlink(in_scratch("x.ini"));
 	assert_int_equal(c.tilt_after, UINT64_C(1000000000));
 	assert_int_equal(c.tilt_for, UINT64_C(120000000000));
@@ -1057,7 +1058,7 @@ warnings_of(const char *text)
 
 	assert_non_null(f);
 	spill_text(in_scratch("x.ini"), text);
-	assert_int_equal(conf_load(&c, in_scratch("x.ini"), f), 0);
+	assert_int_equal(conf_load(&c, in_scratch("x.ini"), NULL, f), 0);
 	unlink(in_scratch("x.ini"));
 	fclose(f);
 	conf_free(&c);
@@ -1150,7 +1151,8 @@ expect_login(const char *bytes, size_t n, const char *user,
 		char *text;
 
 		login_spill(bytes, n, inherited);
-		assert_int_equal(conf_load(&c, in_scratch("x.ini"), stderr), 0);
+		assert_int_equal(conf_load(&c, in_scratch("x.ini"), NULL,
+		    stderr), 0);
 		assert_string_equal(c.pool[0].auth_file, login_path());
 		assert_string_equal(c.pool[0].user, user);
 		assert_string_equal(c.pool[0].password, password);
@@ -1246,7 +1248,7 @@ test_logins_of_their_own(void **state)
 	    "[pool c]\nserver = c:1\nauth_file = none\n",
 	    login_path(), other);
 	spill_text(in_scratch("x.ini"), text);
-	assert_int_equal(conf_load(&c, in_scratch("x.ini"), stderr), 0);
+	assert_int_equal(conf_load(&c, in_scratch("x.ini"), NULL, stderr), 0);
 	assert_string_equal(c.pool[0].user, "one");
 	assert_string_equal(c.pool[0].password, "first");
 	assert_string_equal(c.pool[1].user, "two");
@@ -1281,6 +1283,156 @@ test_login_that_is_open(void **state)
 		free(text);
 		login_remove();
 	}
+}
+
+static void
+test_login_of_tcp(void **state)
+{
+	char text[500];
+	struct outcome o;
+
+	(void)state;
+	spill_text(login_path(), "one:first\n");
+	for (unsigned inherited = 0; inherited < 2; inherited++) {
+		snprintf(text, sizeof text, inherited ?
+		    "[defaults]\nauth_file = %s\n" POOL "probe = tcp\n" :
+		    POOL "auth_file = %s\nprobe = tcp\n", login_path());
+		o = load_text(text);
+		assert_int_equal(o.errors, 1);
+		assert_non_null(strstr(o.text, inherited ?
+		    "does not go with probe = tcp; write auth_file = none in "
+		    "the pool, or probe = version\n" :
+		    "does not go with probe = tcp in "));
+		free(o.text);
+	}
+	login_remove();
+}
+
+/* What [defaults] say of faults is no error of a pool that only connects, and
+ * not in its dump. */
+static void
+test_idle_policies_of_tcp(void **state)
+{
+	struct conf c;
+	char *text, *told = warnings_of("[defaults]\non_worker_stuck = down\n"
+	    "on_listener_stuck = down\non_clock_stuck = down\n"
+	    "on_maxconns = down\non_no_memory = down\nstats_interval = 1s\n"
+	    "thread_scan_interval = 1s\non_slow = down\n"
+	    POOL "probe = tcp\n");
+
+	(void)state;
+	assert_int_equal(lines(told), 1);	/* of tcp itself */
+	free(told);
+	spill_text(in_scratch("x.ini"), POOL "probe = tcp\non_slow = down\n");
+	assert_int_equal(conf_load(&c, in_scratch("x.ini"), NULL, NULL), 0);
+	unlink(in_scratch("x.ini"));
+	text = dump(&c);
+	conf_free(&c);
+	assert_non_null(strstr(text, "on_slow = down\n"));
+	assert_null(strstr(text, "_stuck"));
+	assert_null(strstr(text, "on_maxconns"));
+	assert_null(strstr(text, "on_no_memory"));
+	assert_null(strstr(text, "stats_interval"));
+	free(text);
+}
+
+/* Files for TLS --------------------------------------------------------- */
+
+/* As they are called: a key that begins as its certificate does is its own. */
+static bool
+look_at_names(const struct conf_pool *p, enum conf_tls what,
+    char why[CONF_WHY])
+{
+	const char *const path[] = { [CONF_TLS] = "", [CONF_TLS_CA] = p->tls_ca,
+		[CONF_TLS_CERT] = p->tls_cert, [CONF_TLS_KEY] = p->tls_key };
+
+	assert_true(p->tls);
+	snprintf(why, CONF_WHY, "what=%d is bad; name another", (int)what);
+	if (what == CONF_TLS_PAIR)
+		return p->tls_key[1] == p->tls_cert[1];
+	assert_true(what == CONF_TLS || *path[what]);
+	return strstr(path[what], "bad") == NULL;
+}
+
+static bool
+look_in_vain(const struct conf_pool *p, enum conf_tls what, char why[CONF_WHY])
+{
+	(void)p;
+	assert_int_equal(what, CONF_TLS);
+	snprintf(why, CONF_WHY, "no TLS here; write tls = no");
+	return false;
+}
+
+static void
+expect_looks(conf_look *look, const char *text, const char *told)
+{
+	char *errors = NULL;
+	struct conf c;
+	size_t n;
+	FILE *f = open_memstream(&errors, &n);
+
+	assert_non_null(f);
+	spill_text("x.ini", text);
+	assert_int_equal(conf_load(&c, "x.ini", look, f), lines(told));
+	unlink("x.ini");
+	fclose(f);
+	assert_string_equal(errors, told);
+	free(errors);
+	if (!*told)
+		conf_free(&c);
+}
+
+/* Errors name files as they were given: from there. */
+static int
+scratch_enter(void **state)
+{
+	*state = getcwd(NULL, 0);
+	return *state && chdir(scratch) == 0 ? 0 : -1;
+}
+
+/* All that is wrong, each where it stands, and once. */
+static void
+test_tls_files(void **state)
+{
+	static const struct {
+		const char *text, *told;
+	} cases[] = {
+		{ POOL "tls = yes\ntls_ca = /ca\ntls_cert = /a\n"
+		    "tls_key = /a\n", "" },
+		{ POOL "tls = yes\n", "" },
+		{ POOL "tls = yes\ntls_ca = /bad\ntls_cert = /bad\n"
+		    "tls_key = /bad\nfall = 0\n",
+		    "x.ini:7: fall = 0 is out of range; write 1 to 64\n"
+		    "x.ini:4: what=1 is bad; name another\n"
+		    "x.ini:5: what=2 is bad; name another\n"
+		    "x.ini:6: what=3 is bad; name another\n" },
+		{ "[defaults]\ntls = yes\ntls_ca = /bad\n" POOL
+		    "[pool b]\nserver = b:1\n[pool c]\nserver = c:1\n"
+		    "tls_ca = /worse-bad\n",
+		    "x.ini:3: what=1 is bad; name another\n"
+		    "x.ini:10: what=1 is bad; name another\n" },
+		{ "[defaults]\ntls_ca = /bad\n" POOL, "" },
+		{ POOL "tls = yes\ntls_cert = /a\ntls_key = /b\n",
+		    "x.ini:5: pool web: tls_key = /b is not the key of "
+		    "tls_cert = /a in x.ini:4; name the one of that "
+		    "certificate\n" },
+		{ "[defaults]\ntls = yes\ntls_cert = /a\ntls_key = /b\n" POOL
+		    "[pool b]\nserver = b:1\n",
+		    "x.ini:4: what=4 is bad; name another\n" },
+		{ "[defaults]\ntls = yes\ntls_cert = /a\n" POOL
+		    "tls_key = /b\n[pool b]\nserver = b:1\ntls_key = /a\n",
+		    "x.ini:6: pool web: tls_key = /b is not the key of "
+		    "tls_cert = /a in x.ini:3; name the one of that "
+		    "certificate\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++)
+		expect_looks(look_at_names, cases[i].text, cases[i].told);
+	expect_looks(look_in_vain, "[defaults]\ntls = yes\n" POOL
+	    "tls_ca = /bad\n[pool b]\nserver = b:1\n",
+	    "x.ini:2: no TLS here; write tls = no\n");
+	expect_looks(look_in_vain, POOL, "");
 }
 
 /* Noise ----------------------------------------------------------------- */
@@ -1408,6 +1560,10 @@ main(void)
 		cmocka_unit_test(test_long_logins),
 		cmocka_unit_test(test_logins_of_their_own),
 		cmocka_unit_test(test_login_that_is_open),
+		cmocka_unit_test(test_login_of_tcp),
+		cmocka_unit_test(test_idle_policies_of_tcp),
+		cmocka_unit_test_setup_teardown(test_tls_files, scratch_enter,
+		    pairs_leave),
 		cmocka_unit_test(test_noise),
 	};
 

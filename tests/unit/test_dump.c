@@ -303,8 +303,8 @@ test_degraded(void **state)
 		{ 3, "too many open connections",
 		  "too many open connections: 99 of 100" },
 		{ 5, "slow: 0us, usually 0us", "slow: 150ms, usually 200us" },
-		{ 10, "its name leads elsewhere, where nobody answers",
-		  "its name leads elsewhere, where nobody answers" },
+		{ 10, "its name leads elsewhere, and is not followed",
+		  "its name leads elsewhere, and is not followed" },
 		{ 63, "in a way that is newer than this mc-shmdump (bit 63)",
 		  "in a way that is newer than this mc-shmdump (bit 63)" },
 	};
@@ -941,6 +941,45 @@ test_exit_codes(void **state)
 	assert_int_equal(dump_pool_exit(&n->pool), 2);
 }
 
+/* Old values alone page nobody: there is nothing to do but to wait.  A flush
+ * that was refused, and an outage that was ours, do. */
+static void
+test_exit_code_of_a_risk(void **state)
+{
+	static const struct {
+		uint64_t degraded, returned;
+		enum dump_exit code;
+	} cases[] = {
+		{ MCSHM_DEGRADED_STALE_RISK, MCSHM_RETURNED_SAME, 0 },
+		{ MCSHM_DEGRADED_STALE_RISK, MCSHM_RETURNED_UNKNOWN, 0 },
+		{ MCSHM_DEGRADED_STALE_RISK,
+		  MCSHM_RETURNED_SAME | MCSHM_RETURNED_REFUSED, 1 },
+		{ MCSHM_DEGRADED_STALE_RISK,
+		  MCSHM_RETURNED_SAME | MCSHM_RETURNED_OUR_FAULT, 1 },
+		{ MCSHM_DEGRADED_STALE_RISK | MCSHM_DEGRADED_SLOW,
+		  MCSHM_RETURNED_SAME, 1 },
+		{ MCSHM_DEGRADED_SLOW, MCSHM_RETURNED_SAME, 1 },
+	};
+	struct nest *n = *state;
+
+	mkfile_make(&n->made, MCSHM_SCHEME_MAGLEV, NULL, 2);
+	mkfile_create(&n->made, n->path);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		mkfile_entry(&n->made, 0)->degraded = cases[i].degraded;
+		mkfile_entry(&n->made, 0)->returned = cases[i].returned;
+		mkfile_publish(&n->made);
+		nest_read(n);
+		assert_int_equal(n->pool.server[0].rank, DUMP_DEGRADED);
+		assert_int_equal(dump_pool_exit(&n->pool), cases[i].code);
+	}
+	/* Beside one that is slow. */
+	mkfile_entry(&n->made, 0)->degraded = MCSHM_DEGRADED_STALE_RISK;
+	mkfile_entry(&n->made, 1)->degraded = MCSHM_DEGRADED_SLOW;
+	mkfile_publish(&n->made);
+	nest_read(n);
+	assert_int_equal(dump_pool_exit(&n->pool), 1);
+}
+
 /* Keys --------------------------------------------------------------------- */
 
 static void
@@ -1490,6 +1529,7 @@ main(int argc, char **argv)
 		IN_NEST(test_other_boot),
 		IN_NEST(test_dead),
 		IN_NEST(test_exit_codes),
+		IN_NEST(test_exit_code_of_a_risk),
 		IN_NEST(test_shares_all_up),
 		IN_NEST(test_shares_by_weight),
 		IN_NEST(test_shares_are_what_picks_do),

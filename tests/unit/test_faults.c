@@ -747,6 +747,129 @@ test_a_stuck_listener_of_a_crowded_server(void **state)
 	assert_int_equal(b.f.bits, LISTENER);
 }
 
+/* New connections that fail ------------------------------------------------ */
+
+/* Refused, say, beside a kept one that is still there. */
+static void
+fresh_fails(struct bed *b, enum mcshm_reason reason)
+{
+	probe_as(b, reason, true, true, MS);
+}
+
+static void
+scan_fails(struct bed *b)
+{
+	const uint32_t n = scan_due(b);
+
+	assert_int_not_equal(n, 0);
+	scan_of(b, &(struct faults_scan){ .asked = n, .proof = n });
+}
+
+/* Who listens is gone: a socket's file was removed, a firewall rejects, a
+ * certificate does not load any more. */
+static void
+test_new_connections_that_fail_are_a_stuck_listener(void **state)
+{
+	static const enum mcshm_reason how[] = { MCSHM_R_REFUSED,
+		MCSHM_R_NO_SOCKET, MCSHM_R_RESET, MCSHM_R_CLOSED,
+		MCSHM_R_TLS_FAILED, MCSHM_R_GARBAGE };
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof how / sizeof how[0]; i++) {
+		struct bed b = bed_well(0, LISTENER);
+
+		fresh_fails(&b, how[i]);
+		assert_int_equal(b.f.bits, 0);
+		scan_fails(&b);			/* at once */
+		assert_int_equal(b.f.bits, 0);	/* is it its end? */
+		second(&b);
+		assert_int_equal(b.f.bits, LISTENER);
+		assert_int_equal(faults_down(&b.f, &b.rule),
+		    MCSHM_R_LISTENER_STUCK);
+		/* Still so; then not. */
+		until_scan(&b);
+		scan_fails(&b);
+		second(&b);
+		fresh_fails(&b, how[i]);
+		second(&b);
+		assert_int_equal(b.f.bits, LISTENER);
+		until_scan(&b);
+		scan(&b, 0);
+		assert_int_equal(b.f.bits, 0);
+	}
+}
+
+/* By scans alone, where probes make no new connections. */
+static void
+test_scans_that_fail_are_a_stuck_listener(void **state)
+{
+	struct bed b = bed_well(0, 0);
+
+	(void)state;
+	until_scan(&b);
+	scan_fails(&b);
+	second(&b);
+	assert_int_equal(b.f.bits, 0);
+	until_scan(&b);
+	scan_fails(&b);
+	second(&b);
+	assert_int_equal(b.f.bits, LISTENER);
+	/* Some of the new ones are answered: it says nothing either way. */
+	scan_of(&b, &(struct faults_scan){ .asked = 4, .answered = 2,
+	    .proof = 2 });
+	assert_int_equal(b.f.bits, LISTENER);
+	assert_int_equal(b.f.waiting, 0);
+	until_scan(&b);
+	scan_of(&b, &(struct faults_scan){ .asked = 4, .full = 2, .proof = 2 });
+	assert_int_equal(b.f.bits, LISTENER);
+	assert_false(b.f.full);
+}
+
+/* It was killed between, and the kept connection's end not seen yet: the next
+ * probe tells, and nothing is left of that. */
+static void
+test_a_server_that_was_killed_has_no_stuck_listener(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		struct bed b = bed_well(0, 0);
+
+		fresh_fails(&b, MCSHM_R_REFUSED);
+		if (i & 1)
+			scan_fails(&b);
+		if (i & 2)		/* or it is back already */
+			probe_as(&b, MCSHM_R_OK, true, false, MS);
+		else
+			probe_as(&b, MCSHM_R_REFUSED, true, false, MS);
+		assert_int_equal(b.f.bits, 0);
+		assert_int_equal(b.f.unanswered, 0);
+		assert_int_equal(b.f.waiting, 0);
+		if (!(i & 2))
+			assert_int_equal(scan_due(&b), 0);
+		seconds(&b, 3);
+		assert_int_equal(b.f.bits, 0);
+	}
+}
+
+/* One that fails is no reason to forget what is known of the process. */
+static void
+test_what_is_known_outlives_a_new_connection_that_fails(void **state)
+{
+	struct bed b = bed_well(0, 0);
+
+	(void)state;
+	until_scan(&b);
+	scan(&b, 1);
+	scan(&b, 1);
+	assert_int_equal(b.f.bits, WORKER);
+	fresh_fails(&b, MCSHM_R_REFUSED);
+	assert_int_equal(b.f.bits, WORKER);
+	fresh_fails(&b, MCSHM_R_NO_SOCKET);
+	assert_int_equal(b.f.bits, WORKER);
+	probe(&b, MCSHM_R_REFUSED);
+	assert_int_equal(b.f.bits, 0);
+}
+
 /* Clock -------------------------------------------------------------------- */
 
 static void
@@ -1436,6 +1559,10 @@ main(void)
 		T(a_server_that_is_silent_has_no_stuck_listener),
 		T(without_threads_it_takes_more),
 		T(a_stuck_listener_of_a_crowded_server),
+		T(new_connections_that_fail_are_a_stuck_listener),
+		T(scans_that_fail_are_a_stuck_listener),
+		T(a_server_that_was_killed_has_no_stuck_listener),
+		T(what_is_known_outlives_a_new_connection_that_fails),
 		T(a_frozen_clock_takes_two_looks),
 		T(a_clock_that_only_rested_is_well),
 		T(looks_in_the_same_second_prove_nothing),

@@ -577,9 +577,102 @@ test_endless_stats(void **state)
 			got = feed(&r, endless[i + 1],
 			    strlen(endless[i + 1]));
 		assert_int_equal(got, GARBAGE);
-		assert_true(fed > MCPROTO_STATS_MAX &&
-		    fed < MCPROTO_STATS_MAX + 100);
+		assert_true(fed > MCPROTO_REPLY_MAX &&
+		    fed < MCPROTO_REPLY_MAX + 100);
 	}
+}
+
+/* And not forgiven, however good it began; nor is the same value again. */
+static void
+test_endless_values(void **state)
+{
+	static const struct {
+		uint32_t asks;
+		const char *begins, *goes_on;
+		size_t most;
+	} cases[] = {
+		{ A(VERSION) | A(MAINTENANCE), "VERSION 1\r\n",
+		  "VALUE rest 0 1\r\nx\r\n", 100 },
+		{ A(VERSION) | A(MARKS), "VERSION 1\r\n",
+		  "VALUE mc-checkerd:note:3 0 1\r\nx\r\n", 100 },
+		{ A(VERSION) | A(MARKS), "VERSION 1\r\n"
+		  "VALUE mc-checkerd:witness:web01 0 1\r\n1\r\n",
+		  "VALUE mc-checkerd:lock 0 1\r\nx\r\n", 200 },
+		{ A(VERSION) | A(MAINTENANCE), "VERSION 1\r\n"
+		  "VALUE rest 0 1073741824\r\n", "x",
+		  MCPROTO_REPLY_MAX + 100 },
+		{ A(VERSION) | A(MARKS), "VERSION 1\r\n"
+		  "VALUE mc-checkerd:mark:0 0 1073741824\r\n", "xxxxxxx",
+		  MCPROTO_REPLY_MAX + 100 },
+		{ A(CANARY), "STORED\r\nVALUE mc:canary:7 0 1073741824\r\n",
+		  "x", MCPROTO_REPLY_MAX + 100 },
+		{ A(VERSION) | A(STATS), "VERSION 1\r\n", "STAT x\r\n",
+		  MCPROTO_REPLY_MAX + 100 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		const char *more = cases[i].begins;
+		struct mcproto_reply r;
+		size_t fed = 0;
+		int got;
+
+		expect(&r, cases[i].asks);
+		do {
+			got = feed(&r, more, strlen(more));
+			fed += strlen(more);
+			more = cases[i].goes_on;
+		} while (got == MORE && fed <= cases[i].most);
+		if (got != GARBAGE || fed > cases[i].most ||
+		    mcproto_enough(&r))
+			fail_msg("%zu: %d after %zu bytes", i, got, fed);
+	}
+}
+
+/* Each of them once, in any order; and a large one. */
+static void
+test_many_values(void **state)
+{
+	static char text[MCPROTO_REPLY_MAX];
+	struct mcproto_reply r;
+	size_t n = 0;
+
+	(void)state;
+	for (int i = 7; i >= 0; i--)
+		n += (size_t)sprintf(text + n, "VALUE mc-checkerd:note:%d 0 1"
+		    "\r\nx\r\nVALUE mc-checkerd:mark:%d 0 1\r\nx\r\n", i, i);
+	n += (size_t)sprintf(text + n, "VALUE mc-checkerd:witness:web01 0 1\r\n"
+	    "1\r\nVALUE mc-checkerd:lock 0 1\r\nx\r\n"
+	    "VALUE mc-checkerd:flushed 0 1\r\nx\r\nEND\r\n");
+	told(&r, A(MARKS), text);
+	/* What one ask has found is no matter of the next. */
+	snprintf(text, sizeof text, "%sVALUE rest 0 1\r\nx\r\nEND\r\n"
+	    "VALUE mc-checkerd:mark:0 0 1\r\nx\r\nEND\r\n", CANARY_GOOD);
+	told(&r, A(CANARY) | A(MAINTENANCE) | A(MARKS), text);
+	n = (size_t)sprintf(text, "VALUE rest 0 1000000\r\n");
+	memset(text + n, 'x', 1000000);
+	strcpy(text + n + 1000000, "\r\nEND\r\n");
+	told(&r, A(MAINTENANCE), text);
+	assert_int_equal(r.told.maintenance, MCPROTO_KEY_MAINT);
+}
+
+/* What is said at accept, before any TLS. */
+static void
+test_turns_away(void **state)
+{
+	static const char says[] = "ERROR Too many open connections\r\n";
+
+	(void)state;
+	assert_true(mcproto_turns_away(BYTES(says)));
+	assert_true(mcproto_turns_away(BYTES(
+	    "ERROR Too many open connections\r\nX")));
+	for (size_t n = 0; n < sizeof says - 1; n++)
+		assert_false(mcproto_turns_away(says, n));
+	assert_false(mcproto_turns_away(BYTES("ERROR\r\n")));
+	assert_false(mcproto_turns_away(BYTES("ERROR Too many\r\n")));
+	assert_false(mcproto_turns_away(BYTES(
+	    "ERROR Too many open connectionss\r\n")));
+	assert_false(mcproto_turns_away(BYTES("VERSION 1\r\n")));
 }
 
 /* What the probe is about is answered, and only what was asked along is
@@ -991,6 +1084,9 @@ main(void)
 		cmocka_unit_test(test_stats),
 		cmocka_unit_test(test_long_stats),
 		cmocka_unit_test(test_endless_stats),
+		cmocka_unit_test(test_endless_values),
+		cmocka_unit_test(test_many_values),
+		cmocka_unit_test(test_turns_away),
 		cmocka_unit_test(test_enough),
 		cmocka_unit_test(test_maintenance),
 		cmocka_unit_test(test_lock_and_flush),

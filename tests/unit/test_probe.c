@@ -573,6 +573,43 @@ test_timeout(void **state)
 	assert_int_equal(t->fake.accepted, 2);
 }
 
+/* What must not be done late is taken back with the connection, by RST; the
+ * rest is left to be seen through. */
+static void
+test_never_late(void **state)
+{
+	static const struct { uint32_t ask; bool reset; } cases[] = {
+		{ MCPROTO_ASK_FLUSH, true }, { MCPROTO_ASK_UNLOCK, true },
+		{ MCPROTO_ASK_STATS, false } };
+	struct test *t = *state;
+	ev_timer tick;
+
+	for (unsigned i = 0; i < COUNT(cases); i++) {
+		struct peer *peer = &t->fake.peer[i];
+		const struct probe_request silent = { MCPROTO_ASK_VERSION |
+			cases[i].ask, 9, "version\r\n" };
+
+		t->timeout = LONG;
+		t->task.plain = NULL;
+		t->task.asks = MCPROTO_ASK_VERSION;
+		probe(t);
+		assert_result(t, MCSHM_R_OK, true);
+		peer->kind = 's';
+		t->task.asks = silent.asks;
+		t->task.plain = &silent;
+		t->timeout = 50 * MS;
+		probe(t);
+		assert_result(t, MCSHM_R_TIMEOUT, false);
+		ev_timer_init(&tick, on_guard, 5., 0.);
+		ev_timer_start(t->loop, &tick);
+		while (peer->io.fd >= 0 && ev_is_active(&tick))
+			ev_run(t->loop, EVRUN_ONCE);
+		ev_timer_stop(t->loop, &tick);
+		assert_int_equal(peer->io.fd, -1);
+		assert_int_equal(t->fake.reset_seen, cases[i].reset);
+	}
+}
+
 /* One deadline for the whole probe: bytes that trickle in do not extend it. */
 static void
 test_trickle(void **state)
@@ -1413,7 +1450,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_kept), TEST(test_replies), TEST(test_refused),
-		TEST(test_timeout), TEST(test_trickle),
+		TEST(test_timeout), TEST(test_never_late), TEST(test_trickle),
 		TEST(test_connect_timeout), TEST_UNIX(test_unix),
 		TEST_UNIX(test_unix_timeout),
 		TEST_UNIX(test_unix_reconnect_deadline),

@@ -1234,11 +1234,15 @@ test_unknown_states_are_down(void **state)
 
 	(void)state;
 	publish_set(p, 0, &e);
+	e = entry(MCSHM_RECOVERING + 1);
+	publish_set(p, 1, &e);
 	publish_now(p);
-	WAIT(status(m).usable == 2);
+	WAIT(status(m).usable == 1);
 	publish_close(p);
 	p = open_ok(&r);
-	assert_int_equal(publish_left(p)->entry[0].verdict.state, MCSHM_DOWN);
+	assert_int_equal(publish_left(p)->entry[0].verdict.state,
+	    MCSHM_RECOVERING);
+	assert_int_equal(publish_left(p)->entry[1].verdict.state, MCSHM_DOWN);
 	publish_abandon(p);
 	mcshm_close(m);
 	servers_free(&r.servers);
@@ -1472,6 +1476,7 @@ test_outages_are_left(void **state)
 
 	(void)state;
 	e.verdict.outage_since = 11;
+	e.failed_began = 13;
 	e.verdict.flapped = 12;
 	e.verdict.hold_until = 13;
 	e.verdict.flaps = 14;
@@ -1487,6 +1492,7 @@ test_outages_are_left(void **state)
 	left = publish_left(p);
 	assert_int_equal(left->flags, MCSHM_SECTION_FAIL_OPEN);
 	assert_int_equal(left->entry[1].verdict.outage_since, 11);
+	assert_int_equal(left->entry[1].failed_began, 13);
 	assert_int_equal(left->entry[1].verdict.flapped, 12);
 	assert_int_equal(left->entry[1].verdict.hold_until, 13);
 	assert_int_equal(left->entry[1].verdict.flaps, 14);

@@ -611,7 +611,31 @@ test_no_channel(void **state)
 	resolve_close(r);
 }
 
-/* A host without IPv6 has no use for an address that is. */
+/* A name that may be in /etc/hosts, for all that is known, is not asked for. */
+static void
+test_no_hosts(void **state)
+{
+	struct resolve *r = opened(2);
+	struct rlimit was, none;
+
+	(void)state;
+	says(r, NULL);
+	dns.names = 0;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	none = (struct rlimit){ 3, was.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_string_equal(ask(r, "4-1.test").error,
+	    "no file descriptors left");
+	assert_string_equal(ask(r, "localhost").error,
+	    "no file descriptors left");
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	assert_int_equal(dns.names, 0);
+	says(r, NULL);
+	resolve_close(r);
+}
+
+/* A host without IPv6 has no use for an address that is, and does not ask for
+ * one: then it is not known that there is none. */
 static void
 test_families(void **state)
 {
@@ -628,14 +652,19 @@ test_families(void **state)
 	assert_int_equal(a.n, 2);
 	assert_address(&a.address[0], "10.0.0.1");
 	assert_address(&a.address[1], "fd00::2");
+	assert_int_equal(a.unknown, 0);
 	dns.host = &none;
 	a = ask(r, "4-1-6-2.test");
 	assert_int_equal(a.n, 1);
 	assert_address(&a.address[0], "10.0.0.1");
+	assert_int_equal(a.unknown, MCSHM_KIND_IPV6);
+	assert_int_equal(ask(r, "localhost").unknown, MCSHM_KIND_IPV6);
 	one.ifa_addr = &v6;
 	a = ask(r, "4-1-6-2.test");
 	assert_int_equal(a.n, 1);
 	assert_address(&a.address[0], "fd00::2");
+	assert_int_equal(a.unknown, MCSHM_KIND_IPV4);
+	assert_non_null(ask(r, "4-1.test").error);
 	dns.host = NULL;
 	resolve_close(r);
 }
@@ -706,6 +735,7 @@ main(void)
 		cmocka_unit_test(test_search_fails),
 		cmocka_unit_test(test_search_order),
 		cmocka_unit_test(test_no_channel),
+		cmocka_unit_test(test_no_hosts),
 		cmocka_unit_test(test_families),
 		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_bounded),

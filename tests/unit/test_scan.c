@@ -242,7 +242,7 @@ finish(struct bed *b)
 	ev_run(b->scan.loop, 0);
 	assert_int_equal(b->done, 1);
 	assert_int_equal(r->answered + r->silent + r->unreached + r->full +
-	    r->failed, r->asked);
+	    r->proof + r->failed, r->asked);
 }
 
 /* What the other side is to see. */
@@ -312,7 +312,7 @@ test_what_is_an_answer(void **state)
 	r = scan("m", 4, LONG);
 	assert_int_equal(r.full, 4);
 	r = scan("gcrv", 4, LONG);
-	assert_int_equal(r.failed, 3);
+	assert_int_equal(r.proof, 3);
 	assert_int_equal(r.answered, 1);
 }
 
@@ -327,7 +327,7 @@ test_nobody_listens(void **state)
 	b->fake.io.fd = open("/dev/null", 0);
 	start(b, 4, LONG, LONG, NULL);
 	finish(b);
-	assert_int_equal(b->result.failed, 4);
+	assert_int_equal(b->result.proof, 4);
 	bed_close(b);
 }
 
@@ -368,6 +368,12 @@ test_unix_sockets(void **state)
 	finish(b);
 	assert_int_equal(b->result.silent, 2);
 	assert_int_equal(b->result.unreached, 2);
+	bed_close(b);
+	b = bed_open("v", path);
+	unlink(path);
+	start(b, 4, LONG, LONG, NULL);
+	finish(b);
+	assert_int_equal(b->result.proof, 4);
 	bed_close(b);
 }
 

@@ -45,9 +45,10 @@ add_extension(X509 *cert, int nid, const char *value)
 
 /* by NULL: its own; names NULL: an authority. */
 static struct signer
-signer_new(const char *names, const struct signer *by, long ends)
+signer_with(EVP_PKEY *key, const char *names, const struct signer *by,
+    long ends)
 {
-	struct signer s = { EVP_EC_gen("P-256"), X509_new() };
+	struct signer s = { key, X509_new() };
 	X509_NAME *name = X509_get_subject_name(s.cert);
 
 	X509_set_version(s.cert, 2);
@@ -67,6 +68,12 @@ signer_new(const char *names, const struct signer *by, long ends)
 	return s;
 }
 
+static struct signer
+signer_new(const char *names, const struct signer *by, long ends)
+{
+	return signer_with(EVP_EC_gen("P-256"), names, by, ends);
+}
+
 static void
 signer_free(struct signer *s)
 {
@@ -79,7 +86,9 @@ signer_free(struct signer *s)
 struct test {
 	char directory[64], ca[96], cert[96], key[96], other[96], none[96];
 	char locked[96];		/* a key with a password */
-	struct signer authority, server, stranger;
+	char torn[96], alien[96];	/* half a certificate; of another kind
+					 * of key */
+	struct signer authority, server, stranger, odd;
 	long ends;
 	SSL_CTX *ctx;			/* the server's */
 	struct tls *tls;
@@ -123,9 +132,9 @@ setup(void **state)
 {
 	struct test *t = calloc(1, sizeof *t);
 	const char *const names[] = { "ca", "cert", "key", "other", "none",
-		"locked" };
+		"locked", "torn", "alien" };
 	char *const path[] = { t->ca, t->cert, t->key, t->other, t->none,
-		t->locked };
+		t->locked, t->torn, t->alien };
 
 	signal(SIGPIPE, SIG_IGN);
 	strcpy(t->directory, "/tmp/test_tls.XXXXXX");
@@ -138,7 +147,12 @@ setup(void **state)
 	t->stranger = signer_new(NULL, NULL, t->ends);
 	t->server = signer_new("IP:127.0.0.1,IP:fe80::1,DNS:mc.test",
 	    &t->authority, t->ends);
+	t->odd = signer_with(EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"),
+	    "DNS:mc.test", &t->authority, t->ends);
 	write_cert(t->ca, t->authority.cert);
+	write_cert(t->alien, t->odd.cert);
+	write_cert(t->torn, t->server.cert);
+	assert_int_equal(truncate(t->torn, 300), 0);
 	write_cert(t->cert, t->server.cert);
 	write_key(t->key, t->server.key, NULL);
 	write_key(t->locked, t->server.key, "password");
@@ -178,13 +192,15 @@ static int
 teardown(void **state)
 {
 	struct test *t = *state;
-	char *const path[] = { t->ca, t->cert, t->key, t->other, t->locked };
+	char *const path[] = { t->ca, t->cert, t->key, t->other, t->locked,
+		t->torn, t->alien };
 
 	forget(t);
 	SSL_CTX_free(t->ctx);
 	signer_free(&t->authority);
 	signer_free(&t->server);
 	signer_free(&t->stranger);
+	signer_free(&t->odd);
 	for (size_t i = 0; i < sizeof path / sizeof path[0]; i++)
 		unlink(path[i]);
 	rmdir(t->directory);
@@ -260,31 +276,56 @@ test_files(void **state)
 		const char *key, *path, *says;
 	} cases[] = {
 		{ { t->none, NULL, NULL, true }, "tls_ca", t->none,
-		  "No such file" },
-		{ { t->key, NULL, NULL, true }, "tls_ca", t->key, "" },
+		  "cannot be read: No such file or directory; name a PEM "
+		  "file with certificates" },
+		{ { t->directory, NULL, NULL, true }, "tls_ca", t->directory,
+		  "cannot be read: not a regular file; name a PEM file with "
+		  "certificates" },
+		{ { t->key, NULL, NULL, true }, "tls_ca", t->key,
+		  "has no certificate in it; name a PEM file with "
+		  "certificates" },
 		{ { t->ca, t->none, t->key, true }, "tls_cert", t->none,
-		  "No such file" },
-		{ { t->ca, t->key, t->key, true }, "tls_cert", t->key, "" },
-		{ { t->ca, t->cert, t->ca, true }, "tls_key", t->ca, "" },
-		{ { t->ca, t->other, t->key, true }, "tls_key", t->key, "" },
-		/* Nobody is there to type it. */
+		  "cannot be read: No such file or directory; name a PEM "
+		  "file with a certificate" },
+		{ { t->ca, t->key, t->key, true }, "tls_cert", t->key,
+		  "has no certificate in it; name a PEM file with a "
+		  "certificate" },
+		{ { t->ca, t->torn, t->key, true }, "tls_cert", t->torn,
+		  "is damaged: bad end line; name a PEM file with a "
+		  "certificate" },
+		{ { t->ca, t->cert, t->ca, true }, "tls_key", t->ca,
+		  "has no key in it that can be read; name a PEM file with a "
+		  "key, without a password" },
+		{ { NULL, NULL, t->ca, true }, "tls_key", t->ca,
+		  "has no key in it that can be read; name a PEM file with a "
+		  "key, without a password" },
+		{ { t->ca, t->other, t->key, true }, "tls_key", t->key,
+		  "is not the key of tls_cert; name the one of that "
+		  "certificate" },
+		{ { t->ca, t->alien, t->key, true }, "tls_key", t->key,
+		  "is not the key of tls_cert; name the one of that "
+		  "certificate" },
 		{ { t->ca, t->cert, t->locked, true }, "tls_key", t->locked,
-		  "" },
+		  "has a password, and nobody is there to type it; name a PEM "
+		  "file with a key, without a password" },
 	};
-	const struct tls_setup good = { t->ca, t->cert, t->key, true };
-	char why[TLS_WHY], start[200];
+	const struct tls_setup good[] = { { t->ca, t->cert, t->key, true },
+		/* Only to be looked at. */
+		{ NULL, t->cert, NULL, true }, { NULL, NULL, t->key, true } };
+	char why[TLS_WHY], want[TLS_WHY];
 
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		assert_int_equal(tls_open(&t->tls, &cases[i].s, why), -1);
 		assert_null(t->tls);
-		snprintf(start, sizeof start, "%s = %s: ", cases[i].key,
-		    cases[i].path);
-		if (strncmp(why, start, strlen(start)) != 0 ||
-		    strstr(why, cases[i].says) == NULL)
-			fail_msg("%zu: %s", i, why);
-		assert_true(strlen(why) > strlen(start));
+		snprintf(want, sizeof want, "%s = %s %s", cases[i].key,
+		    cases[i].path, cases[i].says);
+		assert_string_equal(why, want);
 	}
-	assert_int_equal(tls_open(&t->tls, &good, why), 0);
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+		assert_int_equal(tls_open(&t->tls, &good[i], why), 0);
+		tls_close(t->tls);
+		t->tls = NULL;
+	}
 }
 
 static bool
@@ -576,6 +617,52 @@ test_no_tls(void **state)
 }
 
 static void
+assert_plain(const struct test *t, const char *want)
+{
+	char bytes[64];
+	const size_t n = tls_plain(t->conn, bytes, sizeof bytes);
+
+	assert_int_equal(n, strlen(want));
+	assert_memory_equal(bytes, want, n);
+}
+
+/* What it says that is no TLS is not lost: before we have begun, after that, or
+ * in pieces. */
+static void
+test_plain(void **state)
+{
+	static const char full[] = "ERROR Too many open connections\r\n";
+	const int len = (int)sizeof full - 1;
+	struct test *t = *state;
+
+	open_peer(t, t->ca, true, "mc.test");
+	for (int cut = 0; cut <= len; cut++) {
+		enum tls_state got;
+
+		meet(t);
+		if (cut > 0)
+			send(t->fd[1], full, (size_t)cut, 0);
+		got = tls_handshake(t->conn);
+		assert_int_equal(got, cut < 5 ? TLS_WANTS_READ : TLS_FAILED);
+		if (cut < len)
+			send(t->fd[1], full + cut, (size_t)(len - cut), 0);
+		if (got == TLS_WANTS_READ)
+			assert_int_equal(tls_handshake(t->conn), TLS_FAILED);
+		assert_plain(t, full);
+	}
+	/* TLS that fails is TLS. */
+	meet(t);
+	SSL_set_max_proto_version(t->ssl, TLS1_1_VERSION);
+	assert_int_equal(shake(t), TLS_FAILED);
+	assert_plain(t, "");
+	/* It hangs up. */
+	meet(t);
+	shutdown(t->fd[1], SHUT_WR);
+	assert_int_equal(tls_handshake(t->conn), TLS_FAILED);
+	assert_plain(t, "");
+}
+
+static void
 test_ends(void **state)
 {
 	struct test *t = *state;
@@ -657,7 +744,7 @@ main(void)
 		TEST(test_whom), TEST(test_sessions), TEST(test_sessions_harm),
 		TEST(test_sessions_at_once), TEST(test_renewed),
 		TEST(test_foreign), TEST(test_certificate),
-		TEST(test_no_tls), TEST(test_ends), TEST(test_more),
+		TEST(test_no_tls), TEST(test_plain), TEST(test_ends), TEST(test_more),
 		TEST(test_large),
 	};
 

@@ -714,6 +714,8 @@ test_inherit(void **state)
 	struct verdict w = verdict_inherit(v, checked, 12 * SECOND, gap);
 
 	(void)state;
+	assert_int_equal(w.silent_since, v.silent_since + 2 * SECOND);
+	w.silent_since = v.silent_since;
 	assert_memory_equal(&v, &w, sizeof v);
 
 	w = verdict_inherit(v, checked, 12 * SECOND + 1, gap);
@@ -737,10 +739,39 @@ test_inherit(void **state)
 	w = verdict_inherit(w, checked, 12 * SECOND, gap);
 	assert_int_equal(w.failing_since, checked);
 
+	/* It goes on to be RECOVERING, but not after a gap. */
 	w = v;
 	w.state = MCSHM_RECOVERING;
+	w = verdict_inherit(w, checked, 12 * SECOND, gap);
+	assert_int_equal(w.state, MCSHM_RECOVERING);
+	assert_int_equal(w.since, v.since);
+	assert_int_equal(w.seen, v.seen);
+	w = verdict_inherit(w, checked, 12 * SECOND + 1, gap);
+	assert_int_equal(w.state, MCSHM_DOWN);
+	w.state = MCSHM_RECOVERING + 1;
 	w = verdict_inherit(w, checked, checked, gap);
 	assert_int_equal(w.state, MCSHM_DOWN);
+}
+
+/* Nobody looked for 8 s: a silence before and one after are no long one. */
+static void
+test_inherited_silence(void **state)
+{
+	const struct verdict_probe t = at(VERDICT_SILENCE, 20 * SECOND,
+	    20 * SECOND + 750 * MS);
+	struct verdict v = verdict_init(SECOND);
+	struct verdict_probe one = at(VERDICT_GOOD, 10 * SECOND, 10 * SECOND);
+
+	(void)state;
+	v = verdict_step(v, &shipped, &one);
+	one = at(VERDICT_SILENCE, 11 * SECOND, 11 * SECOND + 750 * MS);
+	v = verdict_step(v, &shipped, &one);
+	assert_int_equal(v.state, MCSHM_UP);
+	v = verdict_inherit(v, one.ended, 20 * SECOND, 10 * SECOND);
+	v = verdict_step(v, &shipped, &t);
+	assert_int_equal(v.state, MCSHM_HELD);
+	assert_int_equal(v.silent_since, 19 * SECOND + 250 * MS);
+	assert_int_equal(v.failing_since, 11 * SECOND);
 }
 
 static void
@@ -1308,6 +1339,46 @@ test_replaced(void **state)
 	    MCSHM_RECOVERING);
 }
 
+/* A name leads back to one that was left: as out of use since then. */
+static void
+test_rejoined(void **state)
+{
+	const struct verdict_probe good = { .class = VERDICT_GOOD,
+		.cleared = true, .began = 21 * SECOND, .ended = 21 * SECOND };
+	struct verdict_probe late = good;
+	struct verdict_rule rule = shipped;
+	char got[16];
+	struct verdict v = live("+++", &rule, got), w;
+
+	(void)state;
+	rule.recovery = 60 * SECOND;
+	w = verdict_rejoin(v, 10 * SECOND, true, 20 * SECOND);
+	assert_int_equal(w.state, MCSHM_RECOVERING);
+	assert_int_equal(w.since, 20 * SECOND);
+	for (int i = 0; i < 9; i++)
+		w = verdict_step(w, &rule, &good);
+	assert_int_equal(w.state, MCSHM_RECOVERING);
+	late.began = late.ended = 30 * SECOND;
+	w = verdict_step(w, &rule, &late);
+	assert_int_equal(w.state, MCSHM_UP);
+	assert_int_equal(w.back_since, 30 * SECOND);
+
+	/* Nobody wants it to be flushed: in use, and back since now. */
+	w = verdict_rejoin(v, 10 * SECOND, false, 20 * SECOND);
+	assert_int_equal(w.state, MCSHM_UP);
+	assert_int_equal(w.back_since, 20 * SECOND);
+	assert_int_equal(w.outage_since, 10 * SECOND);
+
+	/* One that does not answer there yet stays DOWN, and is no newcomer. */
+	v = live("+xxx", &rule, got);
+	w = verdict_rejoin(v, SECOND, true, 20 * SECOND);
+	assert_int_equal(w.state, MCSHM_DOWN);
+	assert_int_equal(verdict_step(w, &rule, &good).state,
+	    MCSHM_RECOVERING);
+	w = verdict_rejoin(v, SECOND, false, 20 * SECOND);
+	assert_int_equal(verdict_step(w, &rule, &good).state, MCSHM_UP);
+}
+
 int
 main(void)
 {
@@ -1328,6 +1399,7 @@ main(void)
 		cmocka_unit_test(test_in_transition),
 		cmocka_unit_test(test_inherit),
 		cmocka_unit_test(test_inherited_evidence_does_not_count),
+		cmocka_unit_test(test_inherited_silence),
 		cmocka_unit_test(test_forget),
 		cmocka_unit_test(test_clock_behind),
 		cmocka_unit_test(test_wrong_is_proof),
@@ -1336,6 +1408,7 @@ main(void)
 		cmocka_unit_test(test_every_life_of_six_by_many_rules),
 		cmocka_unit_test(test_long_lives),
 		cmocka_unit_test(test_replaced),
+		cmocka_unit_test(test_rejoined),
 	};
 
 	return cmocka_run_group_tests_name("verdict", tests, NULL, NULL);

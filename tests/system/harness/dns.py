@@ -55,6 +55,10 @@ class Dns:
             assert self.tell(f"set {name} {kind} {ttl} "
                              f"{' '.join(those)}") == "ok"
 
+    def turns(self, name, *addresses, ttl=1):
+        """Now this one, now that one."""
+        assert self.tell(f"turns {name} {ttl} {' '.join(addresses)}") == "ok"
+
     def fail(self, name, how, kind=""):
         """nxdomain, servfail, silent; for a or aaaa only"""
         assert self.tell(f"fail {name} {how} {kind}") == "ok"
