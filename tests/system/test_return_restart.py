@@ -144,7 +144,9 @@ def test_its_pool_has_it_twice(house):
                           ".*server=one")
     assert flushes(server) == 0
     # It goes at once, and what was before its return is another outage.
-    stopped(checker, [server])
+    server.stop()
+    checker.wait_verdicts("DOWN")       # by both names: in use by none
+    server.cont()
     wait_until(lambda: len(checker.logged(KEPT + ".*server=one")) == 2,
                "it comes back again")
     assert wait_of(checker.logged(KEPT + ".*server=one")[1]) <= \
