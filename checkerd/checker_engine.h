@@ -78,8 +78,6 @@ struct returning {
 					 * that it is not flushed; */
 	bool open;			/* or clients used it all the time, for
 					 * the pool failed open */
-	uint64_t good;			/* start of the last good probe while it
-					 * was not out; 0: none by us */
 	uint64_t marked;		/* when we left our mark */
 	uint64_t flushed;		/* by us or others, as was seen */
 	uint64_t foreign;		/* since when another host has the lock,
@@ -91,7 +89,7 @@ struct returning {
 struct left {
 	struct mcshm_address at;
 	struct recovery_identity identity;	/* clock 0: nobody is known */
-	uint64_t good;			/* as in returning */
+	uint64_t gone;			/* the entry's gone_began */
 	uint64_t since;			/* not in use, or its outage began */
 };
 
@@ -118,6 +116,7 @@ struct watch {
 	bool inherited;			/* its entry is of an earlier daemon */
 	struct counted counted;
 	struct tls_peer *peer;		/* NULL: no TLS */
+	struct mcshm_address met;	/* where it last spoke TLS */
 	struct key_admin key_admin;
 	uint32_t fresh_in;		/* probes; 0: not counted yet */
 
@@ -138,8 +137,6 @@ struct watch {
 	bool unrouted;			/* this host has no way to the address
 					 * in use, as the last probe found */
 	struct course course;		/* what its name's answers say of that */
-	struct mcshm_address came_from;	/* where it was well, too; */
-	uint64_t came_at;		/* when it left that, 0: never */
 	uint32_t moves;			/* since it was last well for a while */
 	uint64_t settle_until;		/* no trial before */
 	struct trial *trial;		/* NULL: none was needed so far */

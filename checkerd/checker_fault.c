@@ -152,7 +152,7 @@ look_done(struct scan *s, const struct scan_result *r)
 	struct faults_scan one = { .asked = r->asked,
 		.answered = r->answered, .silent = r->silent,
 		.unreached = r->unreached, .full = r->full, .proof = r->proof,
-		.failed = r->failed, .began = l->began,
+		.no_tls = r->no_tls, .failed = r->failed, .began = l->began,
 		.ended = checker_clock(CLOCK_BOOTTIME) };
 
 	if (doubt_covered(w->pool->c, one.began, one.ended))

@@ -4,7 +4,8 @@
  * A name that does not resolve is our own fault until proven otherwise: it
  * steps no verdict, and addresses once known stay.  Asked when the server is
  * new, when the answer is too old, again 1 s to 60 s after each failure, and as
- * often while the server does not answer: it may have moved.
+ * often while the server does not answer: it may have moved.  Where an answer
+ * says that it has, within a minute: a second one is to say so.
  *
  *	entry.address[0]	in use: probed, and what clients get
  *	entry.address[1..]	what else the name leads to
@@ -39,6 +40,8 @@
 #define TTL_LEAST 5u			/* s */
 #define TTL_MOST 3600u
 #define TTL_NOT_KNOWN 60u
+#define TTL_CONFIRM 60u			/* at most, for a second look */
+#define APART_MOST (5 * SECOND)		/* answers that count as two */
 #define TRIALS_AT_ONCE 128u		/* of all servers */
 #define TRIAL_MOST (8 * SECOND)		/* between two, while it is well, or
 					 * after a move */
@@ -71,17 +74,29 @@ back_off(struct watch *w, uint32_t failures)
 	return wait - checker_random(w->pool->c) % (wait / 8);
 }
 
+/* Later, not sooner: a cache on the way has a new answer by then. */
+static uint64_t
+spread(struct watch *w, uint64_t wait)
+{
+	return wait + checker_random(w->pool->c) % (wait / 8);
+}
+
 static uint64_t
 good_for(struct watch *w, uint32_t ttl)
 {
-	uint64_t wait;
-
 	if (ttl == RESOLVE_NO_TTL)
 		ttl = TTL_NOT_KNOWN;
-	wait = (ttl < TTL_LEAST ? TTL_LEAST : ttl > TTL_MOST ? TTL_MOST : ttl) *
-	    SECOND;
-	/* Later, not sooner: a cache on the way has a new answer by then. */
-	return wait + checker_random(w->pool->c) % (wait / 8);
+	ttl = ttl < TTL_LEAST ? TTL_LEAST : ttl > TTL_MOST ? TTL_MOST : ttl;
+	return spread(w, ttl * SECOND);
+}
+
+/* Who is probed more often is asked for a second look sooner. */
+static uint64_t
+answers_apart(const struct watch *w)
+{
+	const uint64_t apart = 5 * w->pool->schedule.interval;
+
+	return apart < APART_MOST ? apart : APART_MOST;
 }
 
 /* The newest probe that counts found nobody there. */
@@ -179,7 +194,7 @@ static void
 name_on_course(struct watch *w)
 {
 	w->astray = false;
-	if (!course_wavers(&w->course))
+	if (course_is_calm(&w->course, w->pool->c->now))
 		w->entry.degraded &= ~(uint64_t)MCSHM_DEGRADED_ADDRESS;
 	if (w->trial != NULL)
 		w->trial->failed = 0;
@@ -237,9 +252,7 @@ name_move(struct watch *w, uint32_t at)
 	e->address[at] = was;
 	fault_rest(w);		/* that was of the old one */
 	watch_moved(w, w->moves == 0);
-	course_moved(&w->course);
-	w->came_from = was;
-	w->came_at = is_failing(w) || w->unrouted ? 0 : w->pool->c->now;
+	course_moved(&w->course, !is_failing(w) && !w->unrouted);
 	w->unrouted = false;
 	if (w->astray)
 		name_left(w, at);
@@ -482,34 +495,42 @@ answer_has(const struct resolve_answer *a, const struct mcshm_address *one)
 }
 
 /* The name does not lead there any more.  An answer that knows only one family
- * says nothing of the other. */
+ * says nothing of the other; nor one that was cut of what was cut. */
 static bool
 answer_denies(const struct resolve_answer *a, const struct mcshm_address *one)
 {
-	return one->kind != a->unknown && !answer_has(a, one);
+	return one->kind != a->unknown && a->n < RESOLVE_ADDRESSES &&
+	    !answer_has(a, one);
 }
 
-/* Where it was well a while ago. */
-static bool
-leads_back(const struct watch *w, const struct resolve_answer *a)
+/* Before the others are those of this answer. */
+static enum course_says
+answer_says(const struct watch *w, const struct resolve_answer *a)
 {
-	return w->came_at != 0 &&
-	    w->pool->c->now - w->came_at < COURSE_LONG &&
-	    answer_has(a, &w->came_from);
+	const struct publish_entry *e = &w->entry;
+
+	if (!answer_denies(a, &e->address[0]))
+		return COURSE_AGREES;
+	if (!w->astray)
+		return COURSE_DENIES;
+	for (uint32_t i = 1; i < e->addresses; i++)
+		if (!answer_denies(a, &e->address[i]))
+			return COURSE_DENIES;
+	return COURSE_ANEW;
 }
 
 /* Does it lead to the address in use?  An answer that may be of no use for that
  * says nothing.  True: the entry has changed. */
 static bool
-name_course(struct watch *w, const struct resolve_answer *a)
+name_course(struct watch *w, const struct resolve_answer *a,
+    enum course_says says)
 {
-	const struct mcshm_address *one = &w->entry.address[0];
+	const bool denies = says != COURSE_AGREES;
 	const uint64_t was = w->entry.degraded;
-	const bool denies = answer_denies(a, one);
 
-	if (!denies && !answer_has(a, one))
+	if (!denies && !answer_has(a, &w->entry.address[0]))
 		return false;
-	course_step(&w->course, denies, leads_back(w, a), w->pool->c->now);
+	course_step(&w->course, says, answers_apart(w), w->pool->c->now);
 	if (!denies)
 		name_on_course(w);
 	w->astray = denies;
@@ -555,14 +576,16 @@ name_found(struct watch *w, const struct resolve_answer *a)
 static void
 name_resolved(struct watch *w, const struct resolve_answer *a)
 {
+	enum course_says says;
 	bool changed;
 
 	if (w->entry.addresses == 0) {
 		name_found(w, a);
 		return;
 	}
+	says = answer_says(w, a);
 	changed = name_others(w, a);
-	changed |= name_course(w, a);
+	changed |= name_course(w, a, says);
 	if (changed) {
 		tell_debug(w, w->astray ? "name leads elsewhere" :
 		    "name has other addresses beside");
@@ -572,6 +595,24 @@ name_resolved(struct watch *w, const struct resolve_answer *a)
 	}
 	if (changed || is_given_up(w))
 		name_follow(w);
+}
+
+/* Until when what it says is believed.  That the server is elsewhere has to be
+ * said again, and does not wait for an hour.  It may be the same answer then,
+ * out of a cache: that is a second look, too.  Where it wavers, many looks at
+ * one answer would pass for many answers. */
+static uint64_t
+answer_until(struct watch *w, uint32_t ttl)
+{
+	const uint64_t now = w->pool->c->now;
+	uint64_t wait;
+
+	if (!w->astray || course_wavers(&w->course) ||
+	    course_is_sure(&w->course, now))
+		return now + good_for(w, ttl);
+	wait = (ttl < TTL_CONFIRM ? ttl : TTL_CONFIRM) * SECOND;
+	return now + spread(w, wait > answers_apart(w) ? wait :
+	    answers_apart(w));
 }
 
 static void
@@ -585,8 +626,8 @@ name_answered(struct watch *w, const struct resolve_answer *a)
 	if (w->unanswered != 0)
 		tell_name(w, TELL_RESOLVED, NULL);
 	w->unanswered = 0;
-	w->ask_at = w->pool->c->now + good_for(w, a->ttl);
 	name_resolved(w, a);
+	w->ask_at = answer_until(w, a->ttl);
 }
 
 void

@@ -16,6 +16,7 @@
 #define RISK_FOR (86400 * SECOND)
 #define MINUTE (60 * SECOND)
 #define TURN (20 * SECOND)	/* one that is not flushed by then may be ill */
+#define TURN_KEPT (5 * SECOND)	/* while nobody asks for one, and two probes */
 
 static struct recovery_rule
 rule_of(const struct watch *w)
@@ -176,6 +177,14 @@ turns_give(struct pool *p)
 	}
 }
 
+/* A while in which nothing was to be flushed, or might be, was nobody's turn. */
+static void
+turns_end(struct pool *p)
+{
+	for (uint32_t i = 0; i < p->roster.servers.n; i++)
+		p->watch[i]->returning.turn_at = 0;
+}
+
 static void
 flushes_count(struct pool *p)
 {
@@ -183,6 +192,8 @@ flushes_count(struct pool *p)
 
 	if (p->counted_at != 0 && now - p->counted_at < SECOND)
 		return;
+	if (now - p->counted_at > TURN_KEPT + 2 * p->schedule.fast_interval)
+		turns_end(p);
 	p->counted_at = now;
 	p->flushes = 0;
 	for (uint32_t i = 0; i < p->roster.servers.n; i++)
@@ -259,8 +270,18 @@ may_flush(struct watch *w)
 	return may;
 }
 
-/* It went DOWN since its first answer, or since it came back last: how that was
- * says nothing of this time. */
+/* How it came back says nothing of another time. */
+static void
+return_forget(struct watch *w)
+{
+	struct returning *b = &w->returning;
+
+	b->recovery = (struct recovery){ 0 };
+	b->elsewhere = b->open = false;
+	b->turn_at = 0;
+}
+
+/* It went DOWN since its first answer, or since it came back last. */
 static void
 forget_relapse(struct watch *w)
 {
@@ -268,7 +289,7 @@ forget_relapse(struct watch *w)
 
 	if (v->state != MCSHM_DOWN || w->returning.recovery.first >= v->since)
 		return;
-	w->returning.recovery = (struct recovery){ 0 };
+	return_forget(w);
 	w->entry.returned = 0;
 }
 
@@ -288,7 +309,8 @@ asks_out(struct watch *w)
 	asks = recovery_asks(&b->recovery, &rule, &now, &b->mark);
 	if (asks & (MCPROTO_ASK_LOCK | MCPROTO_ASK_FLUSH) &&
 	    find_elsewhere(w))
-		return MCPROTO_ASK_STATS;	/* enough to clear it */
+		return MCPROTO_ASK_STATS;	/* enough to clear it, and
+						 * then to unlock it */
 	if (asks & MCPROTO_ASK_FLUSH)
 		flush_noted(w);
 	return asks;
@@ -373,9 +395,9 @@ left_keep(struct watch *w, const struct mcshm_address *at)
 	if (e->identity.clock == 0)
 		return;
 	w->left = (struct left){ .at = *at, .identity = e->identity,
-		.good = e->good_began, .since = w->pool->c->now };
+		.gone = e->good_began, .since = w->pool->c->now };
 	if (is_returning(w)) {
-		w->left.good = w->returning.good;
+		w->left.gone = e->gone_began;
 		w->left.since = e->verdict.outage_since;
 	}
 }
@@ -390,7 +412,7 @@ left_rejoin(struct watch *w, const struct left *left)
 
 	e->identity = left->identity;
 	e->failed_began = now;
-	w->returning.good = left->good;
+	e->gone_began = left->gone;
 	w->returning.used = w->returning.judge = true;
 	e->verdict = verdict_rejoin(e->verdict, left->since,
 	    w->pool->returns.flush, now);
@@ -408,7 +430,7 @@ return_replace(struct watch *w, const struct mcshm_address *was)
 		.flushed = w->returning.flushed };
 	e->identity = (struct recovery_identity){ 0 };
 	e->returned = 0;
-	e->flushed = e->failed_began = 0;
+	e->flushed = e->failed_began = e->gone_began = 0;
 	e->degraded &= ~(uint64_t)MCSHM_DEGRADED_STALE_RISK;
 	if (left.identity.clock != 0 &&
 	    memcmp(&left.at, &e->address[0], sizeof left.at) == 0)
@@ -542,7 +564,7 @@ waits_for(const struct watch *w, const struct mcproto_told *told, uint64_t now)
 		return MCSHM_RETURNED_WAITS_SERVER;
 	if (b->waits != 0)
 		return b->waits;
-	if (r->seen.clock < r->until)
+	if (r->seen.clock < r->until || r->seen.clock < r->row)
 		return MCSHM_RETURNED_WAITS_HOST;
 	return b->asks & MCPROTO_ASK_LOCK && !told->locked ?
 	    MCSHM_RETURNED_WAITS_LOCK : 0;
@@ -570,12 +592,12 @@ learn_return(struct watch *w, const struct finding *f)
 {
 	struct returning *b = &w->returning;
 	const struct verdict *v = &w->entry.verdict;
-	const struct recovery_outage outage = { .gone = b->good,
+	const struct recovery_outage outage = { .gone = w->entry.gone_began,
 		.since = v->outage_since, .failed = w->entry.failed_began,
 		.first = v->state == MCSHM_RECOVERING ? v->since : 0,
 		.before = &w->entry.identity, .used = b->used,
 		.host = w->pool->asking->words.host };
-	const bool full = f->probe->reason == MCSHM_R_MAXCONNS;
+	const bool full = f->reason == MCSHM_R_MAXCONNS;
 	const struct recovery_look look = { .asks = full ? MCPROTO_ASK_STATS :
 		b->asks, .told = f->probe->told, .began = f->began,
 		.ended = f->ended, .full = full };
@@ -583,10 +605,8 @@ learn_return(struct watch *w, const struct finding *f)
 	enum recovery_event event;
 	const char *by;
 
-	if (b->recovery.first == 0) {
-		b->elsewhere = false;
+	if (b->recovery.first == 0)
 		find_elsewhere(w);
-	}
 	rule = rule_of(w);
 	event = recovery_learn(&b->recovery, &rule, &outage, &look, &by);
 	if (look.asks & MCPROTO_ASK_MARKS)
@@ -626,7 +646,7 @@ find_open(struct watch *w)
 	struct returning *b = &w->returning;
 
 	if (b->open && !w->entry.open)
-		b->recovery = (struct recovery){ 0 };
+		return_forget(w);
 	if (b->recovery.first == 0)
 		b->open = w->entry.open;
 }
@@ -640,9 +660,9 @@ find_out(struct watch *w, struct finding *f)
 
 	forget_relapse(w);
 	find_open(w);
-	if (f->probe->reason == MCSHM_R_MAXCONNS)
+	if (f->reason == MCSHM_R_MAXCONNS)
 		recovery_lost(&b->recovery, b->asks);
-	if (f->probe->reason != MCSHM_R_MAXCONNS || rule_of(w).flush)
+	if (f->reason != MCSHM_R_MAXCONNS || rule_of(w).flush)
 		learn_return(w, f);
 	find_left(w, f->ended);
 	f->fresh_start = b->recovery.returned & MCSHM_RETURNED_RESTARTED;
@@ -689,15 +709,19 @@ risk_check(struct watch *w, const struct recovery_identity *is, uint64_t now)
 	tell_return(w, false, "has no old values any more", NULL, 0);
 }
 
-/* Somebody flushed it while it was UP: databases feel that, too. */
+/* Somebody flushed it while it was UP: databases feel that, too.  Who does so
+ * again and again shall not keep the others from their flush: that counts for
+ * half of the time. */
 static void
 find_flushed(struct watch *w, const struct recovery_identity *is, uint64_t now)
 {
 	const struct recovery_identity *was = &w->entry.identity;
+	const uint64_t last = w->returning.flushed;
 
 	if (w->pool->returns.flush && is_recent(was->at, now) &&
 	    !recovery_is_new(was, is) && was->pid == is->pid &&
 	    was->cmd_flush < is->cmd_flush && !was_flushed(w, now) &&
+	    (last == 0 || now - last >= 2 * MINUTE) &&
 	    (w->entry.returned & MCSHM_RETURNED_REFUSED) == 0)
 		flush_noted(w);
 }
@@ -738,13 +762,13 @@ find_nothing(struct watch *w, const struct finding *f)
 
 	recovery_lost(&b->recovery, b->asks);
 	if (!verdict_out(&w->entry.verdict))
-		b->good = w->entry.good_began;
+		w->entry.gone_began = w->entry.good_began;
 	w->entry.returned &= ~(uint64_t)MCSHM_RETURNED_WAITS;
 	if (f->class != VERDICT_LOCAL && f->class != VERDICT_VOID)
 		w->entry.failed_began = f->began;
 	if (w->entry.verdict.state != MCSHM_DOWN)
 		return;
-	b->recovery = (struct recovery){ 0 };
+	return_forget(w);
 	w->entry.returned = 0;
 }
 

@@ -185,6 +185,18 @@ setup_time(const struct checker *c)
 		.real = checker_clock(CLOCK_REALTIME) };
 }
 
+/* What a daemon of an earlier version did not say of an outage, other words of
+ * its file do, as far as they were not overwritten since. */
+static void
+inherit_outage(struct publish_entry *e, const struct publish_entry *left)
+{
+	if (verdict_out(&left->verdict) && e->gone_began == 0)
+		e->gone_began = left->good_began;
+	if (e->failed_began == 0 && left->verdict.probes != 0 &&
+	    (left->verdict.history & 1) == 0)
+		e->failed_began = left->began;
+}
+
 /* What an earlier daemon believed.  A literal address is the ini's; one that
  * came from a name is good until the resolver knows better. */
 static void
@@ -203,8 +215,7 @@ watch_inherit(struct watch *w, const struct publish_entry *left)
 	}
 	e->verdict = verdict_inherit(left->verdict, left->checked,
 	    w->pool->c->now, INHERIT_INTERVALS * w->pool->schedule.interval);
-	if (verdict_out(&left->verdict))	/* or the first failure says */
-		w->returning.good = left->good_began;
+	inherit_outage(e, left);
 	w->inherited = left->verdict.probes != 0;
 	w->pool->inherits |= w->inherited;
 }

@@ -7,6 +7,7 @@
 #include "checker_engine.h"
 
 #include <fnmatch.h>
+#include <string.h>
 
 /* The source address of its family, if there is one. */
 static void
@@ -99,6 +100,44 @@ task_make(struct watch *w, struct probe_task *task)
 	return true;
 }
 
+/* The process that spoke TLS there is gone, or speaks it no more: what comes
+ * next may be anybody. */
+static bool
+may_be_another(const struct finding *f)
+{
+	return !f->probe->kept && (f->reason == MCSHM_R_REFUSED ||
+	    f->reason == MCSHM_R_NO_SOCKET || f->reason == MCSHM_R_TLS_FAILED);
+}
+
+/*
+ * A full server says so in plain text, before any TLS; so can whoever has its
+ * port.  It is taken for the server where that spoke TLS before; and where it is
+ * UP, as an earlier daemon may have left it, it stays so.  Else this says nothing
+ * of it, good or bad.
+ */
+static void
+task_greeted(struct watch *w, struct finding *f)
+{
+	const struct mcshm_address *at = &w->entry.address[0];
+	const bool known = w->met.kind != MCSHM_KIND_NONE &&
+	    memcmp(&w->met, at, sizeof *at) == 0;
+
+	f->reason = MCSHM_R_MAXCONNS;
+	f->class = known || w->entry.verdict.state == MCSHM_UP ?
+	    VERDICT_GOOD : VERDICT_VOID;
+}
+
+static void
+task_tls(struct watch *w, struct finding *f)
+{
+	if (f->probe->greeted)
+		task_greeted(w, f);
+	else if (f->class == VERDICT_GOOD)
+		w->met = w->entry.address[0];
+	else if (may_be_another(f))
+		w->met = (struct mcshm_address){ .kind = MCSHM_KIND_NONE };
+}
+
 void
 task_finding(struct watch *w, struct finding *f)
 {
@@ -109,6 +148,8 @@ task_finding(struct watch *w, struct finding *f)
 		w->entry.tls_expiry = 0;
 	else if (f->probe->tls_expiry != 0)
 		w->entry.tls_expiry = f->probe->tls_expiry;
+	if (w->peer != NULL)
+		task_tls(w, f);
 	if (f->class == VERDICT_GOOD && !task_is_expected(p, told)) {
 		f->reason = MCSHM_R_WRONG_VERSION;
 		f->class = VERDICT_PROOF;

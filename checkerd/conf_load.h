@@ -60,6 +60,8 @@ struct load {
 	FILE *out;
 	const char *path;
 	conf_look *look;	/* at files for TLS; NULL: nobody does */
+	uint32_t looked;	/* 1 << enum conf_tls: what [defaults] name, and
+				 * is good */
 	unsigned errors;
 	struct source *source;	/* NULL: all is read */
 	unsigned section;	/* 0: none yet */

@@ -265,30 +265,41 @@ look_refuse(struct load *l, struct draft *d, enum conf_key_id id,
 	d->at[id].bad = true;
 }
 
+/* What [defaults] say is looked at once, for all pools. */
 static bool
 look_at(struct load *l, struct draft *d, enum conf_key_id id,
     enum conf_tls what)
 {
+	const uint32_t mark = conf_inherited(l, d, id) ?
+	    UINT32_C(1) << what : 0;
 	char why[CONF_WHY];
 
 	if (d->at[id].bad)
 		return false;
-	if (l->look(&d->pool, what, why))
+	if (l->looked & mark)
 		return true;
-	look_refuse(l, d, id, why);
-	return false;
+	if (!l->look(&d->pool, what, why)) {
+		look_refuse(l, d, id, why);
+		return false;
+	}
+	l->looked |= mark;
+	return true;
 }
 
 /* Said of the pool that has written one of the two. */
 static void
 look_at_pair(struct load *l, struct draft *d)
 {
+	const uint32_t mark = conf_inherited(l, d, KEY_tls_cert) &&
+	    conf_inherited(l, d, KEY_tls_key) ?
+	    UINT32_C(1) << CONF_TLS_PAIR : 0;
 	char why[CONF_WHY];
 
-	if (l->look(&d->pool, CONF_TLS_PAIR, why))
+	if (l->looked & mark)
 		return;
-	if (conf_inherited(l, d, KEY_tls_cert) &&
-	    conf_inherited(l, d, KEY_tls_key))
+	if (l->look(&d->pool, CONF_TLS_PAIR, why))
+		l->looked |= mark;
+	else if (mark != 0)
 		look_refuse(l, d, KEY_tls_key, why);
 	else
 		conf_conflict(l, d, KEY_tls_key, KEY_tls_cert,

@@ -13,7 +13,8 @@
 
 #include "tls.h"
 
-enum phase { PHASE_CONNECTING, PHASE_HANDSHAKE, PHASE_READY };
+/* PLAIN: it has begun to say something that is no TLS. */
+enum phase { PHASE_CONNECTING, PHASE_HANDSHAKE, PHASE_PLAIN, PHASE_READY };
 
 void
 conn_init(struct conn *c)
@@ -114,14 +115,19 @@ conn_fail(struct conn *c, struct conn_failure *why, enum mcshm_reason reason,
 }
 
 /* TLS came to nothing.  Only TLS can be at odds with a session, not who speaks
- * something else. */
+ * something else; and that may come in pieces. */
 static enum conn_state
 conn_no_tls(struct conn *c, struct conn_failure *why, int err)
 {
 	char plain[CONN_PLAIN];
-	const size_t len = tls_plain(c->tls, plain, sizeof plain);
-	const bool again = err == EPROTO && len == 0 && tls_forget(c->tls);
+	bool more, again;
+	const size_t len = tls_plain(c->tls, plain, sizeof plain, &more);
 
+	if (more) {
+		c->phase = PHASE_PLAIN;
+		return CONN_WANTS_READ;
+	}
+	again = err == EPROTO && len == 0 && tls_forget(c->tls);
 	conn_fail(c, why, len > 0 ? MCSHM_R_TLS_FAILED :
 	    reason_later(err, MCSHM_R_TIMEOUT), err);
 	why->again = again;
@@ -207,6 +213,8 @@ conn_go_on(struct conn *c, struct conn_failure *why)
 
 	if (c->phase == PHASE_HANDSHAKE)
 		return conn_handshake(c, why);
+	if (c->phase == PHASE_PLAIN)
+		return conn_no_tls(c, why, EPROTO);
 	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
 		err = errno;
 	if (err != 0)
@@ -227,8 +235,16 @@ conn_is_due(const struct conn *c, enum conn_state wants)
 enum mcshm_reason
 conn_too_long(const struct conn *c)
 {
-	return c->phase == PHASE_CONNECTING ? MCSHM_R_CONNECT_TIMEOUT :
-	    MCSHM_R_TIMEOUT;
+	switch ((enum phase)c->phase) {
+	case PHASE_CONNECTING:
+		return MCSHM_R_CONNECT_TIMEOUT;
+	case PHASE_PLAIN:
+		return MCSHM_R_TLS_FAILED;
+	case PHASE_HANDSHAKE:
+	case PHASE_READY:
+		break;
+	}
+	return MCSHM_R_TIMEOUT;
 }
 
 ssize_t

@@ -46,7 +46,8 @@ struct conn_failure {
 	bool again;			/* what made it fail is gone: open it
 					 * once more */
 	uint8_t plain_len;		/* TLS_FAILED: what it said that is no
-					 * TLS, or how that begins */
+					 * TLS, or how that begins; a line is
+					 * waited for */
 	char plain[CONN_PLAIN];
 };
 
@@ -58,7 +59,8 @@ enum conn_state conn_open(struct conn *c, const struct conn_place *place,
 enum conn_state conn_go_on(struct conn *c, struct conn_failure *why);
 /* Is it?  For deadlines: a system call. */
 bool conn_is_due(const struct conn *c, enum conn_state wants);
-/* It took too long: was there an answer to connect? */
+/* It took too long: was there an answer to connect, and did that begin as
+ * TLS? */
 enum mcshm_reason conn_too_long(const struct conn *c);
 
 /* As send() and recv(), without waiting. */

@@ -89,6 +89,8 @@ keep_sought(struct faults *f, const struct faults_rule *r)
 	f->bits &= ~not;
 	if (not & MCSHM_DEGRADED_WORKER_STUCK)
 		f->bad = f->stuck = 0;
+	if (not & MCSHM_DEGRADED_LISTENER_STUCK)
+		f->unanswered = f->waiting = 0;
 	if (not & MCSHM_DEGRADED_CLOCK_STUCK)
 		f->still = 0;
 	if (not & MCSHM_DEGRADED_MAXCONNS)
@@ -483,6 +485,19 @@ learn_workers(struct faults *f, const struct faults_rule *r,
 		f->scan_at = s->ended;
 }
 
+/* It may refuse a certificate of ours: that says nothing of who takes new
+ * connections, and something of TLS. */
+static void
+learn_tls(struct faults *f, const struct faults_scan *s)
+{
+	if (s->no_tls != 0) {
+		f->no_tls = true;
+		put_bit(f, MCSHM_DEGRADED_TLS, true);
+	} else if (s->answered != 0) {
+		f->no_tls = false;	/* the next answer takes the bit away */
+	}
+}
+
 void
 faults_scan(struct faults *f, const struct faults_rule *r,
     const struct faults_scan *s)
@@ -491,8 +506,10 @@ faults_scan(struct faults *f, const struct faults_rule *r,
 	    s->asked >= scan_size(f);
 
 	plan_scan(f, r, s->ended);
+	learn_tls(f, s);
 	/* Where only some are let in, it may be one of several who answer. */
-	if (s->failed != 0 || (s->proof != 0 && s->answered + s->full != 0))
+	if (s->failed != 0 || s->no_tls != 0 ||
+	    (s->proof != 0 && s->answered + s->full != 0))
 		return;
 	if (s->full == s->asked) {
 		turned_away(f, s->ended);
@@ -584,9 +601,12 @@ learn_answer(struct faults *f, const struct faults_rule *r,
     const struct faults_probe *p)
 {
 	learn_login(f, r, p);
-	if (p->fresh)
+	if (p->fresh) {
 		f->untrusted = p->reason == MCSHM_R_TLS_UNTRUSTED;
-	put_bit(f, MCSHM_DEGRADED_TLS, f->untrusted || p->tls_ends);
+		f->no_tls = false;
+	}
+	put_bit(f, MCSHM_DEGRADED_TLS, f->untrusted || f->no_tls ||
+	    p->tls_ends);
 	if (counts_by_time(f, p))
 		learn_time(f, r, p);
 }
@@ -609,15 +629,38 @@ learn_listener(struct faults *f, const struct faults_rule *r,
 	}
 }
 
+/* Was this new connection not let in, or left to wait?  Who says something
+ * wrong on it has taken it. */
+static bool
+is_unanswered(const struct faults_probe *p)
+{
+	return p->class == VERDICT_SILENCE || is_gone(p->reason) ||
+	    p->reason == MCSHM_R_RESET || p->reason == MCSHM_R_CLOSED;
+}
+
+/* A new connection that failed with an answer, or for TLS. */
+static void
+learn_wrong(struct faults *f, const struct faults_probe *p)
+{
+	if (p->reason == MCSHM_R_TLS_FAILED) {
+		f->no_tls = true;
+		put_bit(f, MCSHM_DEGRADED_TLS, true);
+	} else {
+		listener_answers(f);
+	}
+}
+
 /*
- * A new connection is silent or fails, and an old one is there to be asked:
- * look at once, with connections and with stats.  That may be a server's end,
- * too, of which the old one will tell.  Where it is an old one that is silent,
- * it may be a worker; but more often it is the network, for many servers at
- * once, and they shall not be met with a storm of connections when it is back.
+ * A new connection is silent or not let in, and an old one is there to be
+ * asked: look at once, with connections and with stats.  That may be a server's
+ * end, too, of which the old one will tell.  Where it is an old one that is
+ * silent, it may be a worker; but more often it is the network, for many
+ * servers at once, and they shall not be met with a storm of connections when
+ * it is back.
  */
 static void
-learn_failure(struct faults *f, const struct faults_probe *p)
+learn_failure(struct faults *f, const struct faults_rule *r,
+    const struct faults_probe *p)
 {
 	if (p->fresh)
 		f->met = 0;
@@ -626,6 +669,12 @@ learn_failure(struct faults *f, const struct faults_probe *p)
 		f->alive = false;
 		return;
 	}
+	if (!is_unanswered(p)) {
+		learn_wrong(f, p);
+		return;
+	}
+	if (unsought(r) & MCSHM_DEGRADED_LISTENER_STUCK)
+		return;
 	listener_silent(f, 1);
 	f->scan_at = p->ended;
 	if (f->stats_at != 0 && f->refused == 0)
@@ -659,7 +708,7 @@ faults_probe(struct faults *f, const struct faults_rule *r,
 			learn_answer(f, r, p);
 		learn_listener(f, r, p);
 	} else if (p->class == VERDICT_SILENCE || p->class == VERDICT_PROOF) {
-		learn_failure(f, p);
+		learn_failure(f, r, p);
 	}
 	keep_sought(f, r);
 	keep_scan_due(f, r, p->ended);

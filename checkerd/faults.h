@@ -8,15 +8,18 @@
  *
  *	worker		a scan (as many new connections at once as the server
  *			has workers) of which some are not answered, twice
- *	listener	new connections that are not answered, or fail, more in
- *			a row than it has workers, while the kept one is
- *			answered
+ *	listener	new connections that are silent, or not let in (refused,
+ *			reset, closed, no socket), more in a row than it has
+ *			workers, while the kept one is answered; not those that
+ *			are answered wrongly, or where TLS fails
  *	clock		stats whose time stands still, for two looks
  *	maxconns	its greeting; or stats: it does not listen any more;
  *			and again, with no new connection answered since
  *	memory		stats: values that it had no room for; the canary;
  *			and again, within three looks
  *	slow		answers against the threshold and its own history
+ *	tls		its certificate; or TLS fails with new connections, which
+ *			may be for a certificate of ours
  *
  * Each takes more than one look to be believed, and one that is believed is
  * looked after more often, so that its end is seen.  Where rules change, and
@@ -84,6 +87,7 @@ struct faults_scan {
 					 * were lost: may be the network */
 	uint32_t full;			/* told that there are too many */
 	uint32_t proof;			/* refused, or the like */
+	uint32_t no_tls;		/* TLS failed: may be for our own fault */
 	uint32_t failed;		/* for our own fault; void, then */
 	uint64_t began, ended;
 };
@@ -100,6 +104,7 @@ struct faults {
 	bool begun;
 	bool alive;			/* its last probe was answered */
 	bool untrusted;			/* its certificate */
+	bool no_tls;			/* with the last new connection */
 	bool deaf;			/* as stats said last */
 	bool counted;			/* no_memory is known */
 	bool crowded;			/* no room for a scan, as was told */

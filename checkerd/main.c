@@ -131,7 +131,7 @@ tls_look(const struct conf_pool *p, enum conf_tls what, char why[CONF_WHY])
 {
 	const struct tls_setup all = tls_setup(p);
 	const bool pair = what == CONF_TLS_PAIR;
-	const struct tls_setup one = { .verify = all.verify,
+	const struct tls_setup one = { .verify = all.verify, .look = true,
 		.ca = what == CONF_TLS_CA ? all.ca : NULL,
 		.cert = pair || what == CONF_TLS_CERT ? all.cert : NULL,
 		.key = pair || what == CONF_TLS_KEY ? all.key : NULL };

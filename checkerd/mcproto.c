@@ -667,7 +667,7 @@ take_head(struct mcproto_reply *r, const struct mcproto_terms *t, size_t len)
 	    !word_number(word_next(&p, end), UINT32_C(1) << 30, &bytes) ||
 	    word_next(&p, end).len != 0 || !key_asked(r, t, key))
 		return MCSHM_R_GARBAGE;
-	if (r->values & UINT32_C(1) << r->mark)
+	if (bytes > MCPROTO_VALUE_MAX || r->values & UINT32_C(1) << r->mark)
 		return exceed(r);
 	r->values |= UINT32_C(1) << r->mark;
 	if (first_of(r->asks) == MCPROTO_ASK_CANARY && r->stored &&
@@ -957,9 +957,6 @@ mcproto_feed(struct mcproto_reply *r, const struct mcproto_terms *t,
 			if (n == 0)
 				return MCSHM_R_GARBAGE;
 			i += n;
-			r->all += (uint32_t)n;
-			if (r->all > MCPROTO_REPLY_MAX)
-				return exceed(r);
 		} else {
 			result = feed_line(r, t, bytes[i++]);
 		}

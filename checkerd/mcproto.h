@@ -15,8 +15,10 @@
 
 /* A reply line that is longer is garbage; but a STAT line is only cut. */
 #define MCPROTO_LINE_MAX 256
-/* Bytes of a whole reply; one that is longer may never end. */
+/* Bytes of all lines of a reply, and of each value beside them; one that is
+ * longer may never end. */
 #define MCPROTO_REPLY_MAX (1u << 20)
+#define MCPROTO_VALUE_MAX (1u << 20)
 
 /* Client's side ----------------------------------------------------------- */
 
@@ -140,7 +142,7 @@ struct mcproto_reply {
 					 * has said */
 	uint32_t values;		/* that came in answer to this ask:
 					 * bits, by mark */
-	uint32_t all;			/* bytes of it so far */
+	uint32_t all;			/* bytes of its lines so far */
 	uint32_t canary;		/* as in the request; set it once it is
 					 * expected */
 	char line[MCPROTO_LINE_MAX];
@@ -195,7 +197,6 @@ struct mcproto_call {
 	const char *value;
 	size_t value_len;
 };
-#define MCPROTO_VALUE_MAX (1u << 20)
 
 /* The first request in the buffer; *used: its bytes, 0 where incomplete. */
 enum mcproto_command mcproto_request(const char *bytes, size_t len,

@@ -372,7 +372,7 @@ probe_established(struct probe *p)
 
 static void probe_connect(struct probe *p);
 
-/* No connection came of it.  Who takes no more of them says so, and lives. */
+/* No connection came of it.  Who takes no more of them says so before any TLS. */
 static void
 probe_failed(struct probe *p, struct conn_failure why)
 {
@@ -380,8 +380,7 @@ probe_failed(struct probe *p, struct conn_failure why)
 		probe_connect(p);
 		return;
 	}
-	if (mcproto_turns_away(why.plain, why.plain_len))
-		why.reason = MCSHM_R_MAXCONNS;
+	p->result.greeted = mcproto_turns_away(why.plain, why.plain_len);
 	probe_decide(p, why);
 }
 

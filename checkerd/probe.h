@@ -52,6 +52,9 @@ struct probe_result {
 					 * kept one, which is still there */
 	bool partial;			/* what it is about was answered;
 					 * something asked along was not */
+	bool greeted;			/* TLS_FAILED: it says in plain text that
+					 * it takes no more connections; if it
+					 * is the server that was meant */
 	const struct mcproto_told *told;	/* valid during done() */
 	uint64_t tls_expiry;		/* of the certificate, REALTIME s, 0 */
 };

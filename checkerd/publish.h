@@ -62,6 +62,9 @@ struct publish_entry {
 	uint64_t checked, began, good_began;	/* BOOTTIME ns */
 	uint64_t failed_began;		/* of the last that failed, and was not
 					 * void; 0: not known */
+	uint64_t gone_began;		/* of the last good one before its last
+					 * outage, or failure in use; 0: not
+					 * known */
 	uint32_t rtt_us, rtt_avg_us, rtt_max_us;
 	uint64_t failures, local_errors, transitions;
 	char server_version[32];

@@ -375,6 +375,7 @@ image_set(void *section, const struct mcshm_header *h, uint32_t slot,
 	to->began = e->began;
 	to->good_began = e->good_began;
 	to->failed_began = e->failed_began;
+	to->gone_began = e->gone_began;
 	to->rtt_us = e->rtt_us;
 	to->rtt_avg_us = e->rtt_avg_us;
 	to->rtt_max_us = e->rtt_max_us;
@@ -436,6 +437,7 @@ image_get(struct publish_entry *e, const void *section,
 		.result = from->result, .checked = from->checked,
 		.began = from->began, .good_began = from->good_began,
 		.failed_began = from->failed_began,
+		.gone_began = from->gone_began,
 		.rtt_us = from->rtt_us, .rtt_avg_us = from->rtt_avg_us,
 		.rtt_max_us = from->rtt_max_us, .failures = from->failures,
 		.local_errors = from->local_errors,

@@ -23,6 +23,8 @@
 #define WITNESS_GOOD (280 * SECOND)	/* of its TTL; it ends in whole seconds */
 #define WITNESS_AGAIN (200 * SECOND)
 #define STANDS (5 * SECOND)		/* a clock, then it is not rounding */
+#define RENEWED 9u			/* s; a mark that is older is its host's
+					 * last: 5 s, an interval, rounding */
 #define SOON 5u				/* s; hosts see one moment so far apart,
 					 * at most */
 
@@ -32,6 +34,12 @@ static uint64_t
 passed(uint64_t since, uint64_t now)
 {
 	return now > since ? now - since : 0;
+}
+
+static uint64_t
+later(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
 }
 
 /* The server's clock at a time; or a little before that. */
@@ -228,6 +236,14 @@ span_of_newborn(const struct recovery *r, const struct recovery_outage *o,
 		.until = to_the_end ? clock_most(&r->seen, o->failed) : 0 };
 }
 
+/* Another host's. */
+static bool
+is_row(const struct mcproto_mark *m, const char *host)
+{
+	return m->host[0] != '\0' && m->since != 0 && m->gap != 0 &&
+	    !is_by(m, host);
+}
+
 static bool
 goes_along(const struct mcproto_mark *m, const struct span *s)
 {
@@ -246,25 +262,49 @@ host_along(const struct mcproto_told *told, const char *host,
 	for (uint32_t i = 0; i < MCPROTO_MARKS; i++) {
 		const struct mcproto_mark *m = &told->mark[i];
 
-		if (m->host[0] != '\0' && m->since != 0 && m->gap != 0 &&
-		    !is_by(m, host) && goes_along(m, s))
+		if (is_row(m, host) && goes_along(m, s))
 			return m->host;
 	}
 	return NULL;
 }
 
-/* Who reached it meanwhile; NULL: nobody, as far as can be seen. */
+/* Until when a row that would do, if it went on to the end, may yet be said to:
+ * its mark is renewed by then.  0: there is none.  *by: whose. */
+static uint64_t
+row_until(const struct mcproto_told *told, const char *host,
+    const struct span *whole, const char **by)
+{
+	struct span s = *whole;
+	uint64_t until = 0;
+
+	s.until = 0;
+	for (uint32_t i = 0; i < MCPROTO_MARKS; i++) {
+		const struct mcproto_mark *m = &told->mark[i];
+
+		if (is_row(m, host) && goes_along(m, &s) &&
+		    m->time + RENEWED > until) {
+			until = m->time + RENEWED;
+			*by = m->host;
+		}
+	}
+	return until;
+}
+
+/* Who reached it meanwhile; NULL: nobody, as far as can be seen.  *maybe: who
+ * may yet say so. */
 static const char *
-reached_by(const struct recovery *r, const struct recovery_outage *o,
-    const struct recovery_look *look)
+reached_by(struct recovery *r, const struct recovery_outage *o,
+    const struct recovery_look *look, const char **maybe)
 {
 	const bool newborn = is_newborn(o, &r->seen);
 	const struct span s = newborn ? span_of_newborn(r, o, true) :
 	    span_of(r, o);
 
+	r->row = 0;
 	if (o->failed == 0 || (!newborn && o->before->clock != 0 &&
 	    !is_steady(o, look)))
 		return NULL;
+	r->row = row_until(look->told, o->host, &s, maybe);
 	return host_along(look->told, o->host, &s);
 }
 
@@ -286,12 +326,12 @@ is_used(struct recovery *r, const struct recovery_outage *o,
 
 /* Asks --------------------------------------------------------------------- */
 
-/* Nobody waits any more, whom we wait for: one that is ill would keep the
- * server from all. */
+/* Nobody waits any more, or may yet say that it was us, whom we wait for: one
+ * that is ill would keep the server from all. */
 static bool
 others_waited(const struct recovery *r, uint64_t clock)
 {
-	return clock >= r->until ||
+	return clock >= later(r->until, r->row) ||
 	    clock >= r->late_clock + RECOVERY_MOST / SECOND;
 }
 
@@ -345,16 +385,21 @@ asks_look(struct recovery *r, const struct recovery_now *now,
 	return asks;
 }
 
+static bool
+lock_is_good(const struct recovery *r, uint64_t now)
+{
+	return passed(r->locked, now) <= LOCK_GOOD;
+}
+
 /* With a lock that is still good; nobody else is to begin before it is known
  * what has come of it. */
 static uint32_t
 asks_flush(struct recovery *r, const struct recovery_now *now,
     struct mcproto_mark *mark)
 {
-	if (now->due && now->may_flush &&
-	    passed(r->locked, now->now) <= LOCK_GOOD)
+	if (now->due && now->may_flush && lock_is_good(r, now->now))
 		return MCPROTO_ASK_FLUSH | MCPROTO_ASK_RELOCK;
-	r->unlock = passed(r->locked, now->now) <= LOCK_GOOD;
+	r->unlock = lock_is_good(r, now->now);
 	r->step = RECOVERY_WAIT;
 	return asks_look(r, now, mark);
 }
@@ -427,6 +472,14 @@ give_up(struct recovery *r, const struct recovery_rule *rule, uint32_t returned,
 	return event;
 }
 
+/* It can, after all. */
+static void
+take_up(struct recovery *r, uint32_t returned)
+{
+	r->given_up = r->stopped = r->dumb = false;
+	r->returned &= ~returned;
+}
+
 static void
 begin(struct recovery *r, const struct recovery_rule *rule,
     const struct recovery_outage *o, const struct recovery_look *look)
@@ -438,12 +491,6 @@ begin(struct recovery *r, const struct recovery_rule *rule,
 	r->step = RECOVERY_WAIT;
 	r->first = first;
 	r->late = first + (wait < RECOVERY_MOST ? wait : RECOVERY_MOST);
-}
-
-static uint64_t
-later(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
 }
 
 /* It has no connection left for us: told once, where nothing else is in the
@@ -472,6 +519,7 @@ learn_nothing(struct recovery *r, const struct recovery_rule *rule,
 	if (++r->mute < LOOKS)
 		return RECOVERY_QUIET;
 	r->mute = LOOKS;
+	r->dumb |= !r->given_up;
 	return give_up(r, rule, MCSHM_RETURNED_UNKNOWN, RECOVERY_MUTE);
 }
 
@@ -499,15 +547,16 @@ learn_flush(struct recovery *r, const struct recovery_rule *rule,
 /* It has what it had, or may have. */
 static enum recovery_event
 learn_kept(struct recovery *r, const struct recovery_rule *rule,
-    const struct recovery_outage *o, const struct recovery_identity *is)
+    const struct recovery_outage *o, const struct recovery_look *look)
 {
 	const bool told = r->returned != 0;
 
 	if (!told)
-		r->returned = is_same(o->before, is) ? MCSHM_RETURNED_SAME :
-		    MCSHM_RETURNED_UNKNOWN;
+		r->returned = is_same(o->before, &r->seen) ?
+		    MCSHM_RETURNED_SAME : MCSHM_RETURNED_UNKNOWN;
 	if (rule->flush)
 		return told ? RECOVERY_QUIET : RECOVERY_KEPT;
+	r->unlock = r->step == RECOVERY_FLUSH && lock_is_good(r, look->ended);
 	return done(r, 0, RECOVERY_KEPT);
 }
 
@@ -526,17 +575,26 @@ learn_late_clock(struct recovery *r, uint64_t clock)
 /*
  * What another daemon waited for may be over for a while.  Counted back from now
  * that is too low where the clock has stood still since, counted on from before
- * where it has made a jump.
+ * where it has made a jump; and too high where it has stayed behind, for what a
+ * process shows now it did not show before.
  */
 static uint64_t
 late_clock_then(const struct recovery *r, const struct recovery_outage *o)
 {
+	const uint64_t now = r->seen.clock + 2;
 	const uint64_t seen = clock_most(&r->seen, r->late);
 	const uint64_t before = clock_most(o->before, r->late);
 
 	if (o->first == 0 || o->before->clock == 0)
-		return r->seen.clock + 2;
-	return seen > before ? seen : before;
+		return now;
+	return later(seen, before) < now ? later(seen, before) : now;
+}
+
+/* It has fallen behind what was counted on, beside rounding. */
+static bool
+is_behind(const struct recovery *r)
+{
+	return r->late_clock > r->seen.clock + 3;
 }
 
 static void
@@ -546,7 +604,7 @@ learn_late(struct recovery *r, const struct recovery_outage *o,
 	if (look->began < r->late)
 		learn_late_clock(r, r->seen.clock + 2 +
 		    (r->late - look->began + SECOND - 1) / SECOND);
-	else if (r->late_clock == 0)
+	else if (r->late_clock == 0 || is_behind(r))
 		r->late_clock = late_clock_then(r, o);
 }
 
@@ -679,18 +737,20 @@ learn_waits(struct recovery *r, const struct recovery_look *look,
 }
 
 /* It is not ours to flush: others had it meanwhile, or it was never used from
- * here. */
+ * here.  QUIET: *by may have had it, as is not known yet. */
 static enum recovery_event
 learn_foreign(struct recovery *r, const struct recovery_outage *o,
     const struct recovery_look *look, const char **by)
 {
-	const char *host = reached_by(r, o, look);
+	const char *host = reached_by(r, o, look, by);
 
 	if (host == NULL && (o->before->clock != 0 || o->used))
 		return RECOVERY_QUIET;
 	r->unlock = look->told->locked;
-	if (host == NULL)
+	if (host == NULL) {
+		*by = "";
 		return done(r, 0, RECOVERY_STRANGE);
+	}
 	if (is_newborn(o, &r->seen))
 		r->returned = MCSHM_RETURNED_RESTARTED;
 	*by = host;
@@ -708,10 +768,20 @@ learn_clock(struct recovery *r, const struct recovery_look *look)
 	if (r->seen.clock == look->told->stats.time)
 		return;
 	r->moved = look->began;
-	if (!r->stopped)
-		return;
-	r->stopped = r->given_up = false;
-	r->returned &= ~(uint32_t)MCSHM_RETURNED_REFUSED;
+	if (r->stopped)
+		take_up(r, MCSHM_RETURNED_REFUSED);
+}
+
+/* It tells who it is. */
+static void
+learn_told(struct recovery *r, const struct recovery_look *look)
+{
+	r->mute = 0;
+	r->untold = 0;
+	if (r->dumb)
+		take_up(r, MCSHM_RETURNED_UNKNOWN);
+	learn_clock(r, look);
+	r->seen = recovery_identity(&look->told->stats, look->ended);
 }
 
 static enum recovery_event
@@ -737,16 +807,17 @@ learn_note(struct recovery *r, const struct recovery_outage *o,
 	r->left = set != 0 ? r->late_clock : r->noted;
 }
 
-/* It has to be flushed. */
+/* It has to be flushed; *by: who may have a word in that. */
 static enum recovery_event
 learn_due(struct recovery *r, const struct recovery_rule *rule,
     const struct recovery_outage *o, const struct recovery_look *look,
     const char **by)
 {
 	const uint64_t witnessed = r->witnessed;
-	const char *waits = "";
+	const char *waits = *by;
 	enum recovery_event event;
 
+	*by = "";
 	r->until = notes_until(look->told, o->host, &waits);
 	learn_late(r, o, look);
 	learn_witness(r, look);
@@ -767,17 +838,14 @@ learn_look(struct recovery *r, const struct recovery_rule *rule,
 {
 	enum recovery_event kept, event;
 
-	r->mute = 0;
-	r->untold = 0;
-	learn_clock(r, look);
-	r->seen = recovery_identity(&look->told->stats, look->ended);
+	learn_told(r, look);
 	r->unlock = false;
 	learn_note(r, o, look);
 	if (is_newborn(o, &r->seen) && !is_used(r, o, look)) {
 		r->returned = 0;
 		return done(r, MCSHM_RETURNED_RESTARTED, RECOVERY_RESTARTED);
 	}
-	kept = learn_kept(r, rule, o, &r->seen);
+	kept = learn_kept(r, rule, o, look);
 	if (r->step == RECOVERY_DONE)
 		return kept;
 	event = learn_foreign(r, o, look, by);
@@ -806,6 +874,8 @@ recovery_learn(struct recovery *r, const struct recovery_rule *rule,
 		return RECOVERY_QUIET;
 	if (!look->told->stats.whole)
 		return learn_nothing(r, rule, look);
+	if (rule->flush && !(look->asks & MCPROTO_ASK_MARKS))
+		return RECOVERY_QUIET;	/* asked for under another rule */
 	return learn_look(r, rule, outage, look, by);
 }
 

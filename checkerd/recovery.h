@@ -132,7 +132,8 @@ struct recovery {
 	bool waits;			/* for others, as was told */
 	bool full;			/* has no connection for us, as was
 					 * told */
-	bool stopped;			/* its clock: given up for that */
+	bool stopped;			/* its clock: given up for that; */
+	bool dumb;			/* or for it told nothing */
 	bool unnote;			/* our note is to end */
 	uint32_t returned;		/* enum mcshm_returned, so far */
 	uint64_t first;			/* end of the first answer, 0: none */
@@ -146,6 +147,8 @@ struct recovery {
 	struct recovery_identity used;	/* by others before we were back, though
 					 * it is new */
 	uint64_t until;			/* its clock: others wait until then */
+	uint64_t row;			/* and until then one may yet say that
+					 * it was us */
 	uint64_t noted, left;		/* our note there; as it is after the
 					 * last look */
 	uint64_t moved;			/* start of the look that first saw its

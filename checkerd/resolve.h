@@ -19,7 +19,8 @@
 
 #include "mcshm_format.h"	/* struct mcshm_address */
 
-#define RESOLVE_ADDRESSES 32	/* of a name; more are cut */
+/* Of a name; more are cut: so many may not be all. */
+#define RESOLVE_ADDRESSES 32
 #define RESOLVE_NO_TTL UINT32_MAX	/* nobody said */
 
 struct resolve;

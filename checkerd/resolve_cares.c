@@ -384,7 +384,8 @@ lookup_not(struct way *way, struct ask *a, const char *why)
 
 /*
  * The file did not have the name: or could it not be read?  c-ares says the
- * same of both, so it is asked in another way.  NULL: the file has no such name.
+ * same of both, so it is asked in another way.  NULL: the file has no such
+ * name.  Where it has it now, nobody knows why it had not before.
  */
 static const char *
 file_failed(struct way *way, const char *host, int family)
@@ -395,6 +396,9 @@ file_failed(struct way *way, const char *host, int family)
 
 	if (found != NULL)
 		ares_free_hostent(found);
+	if (status == ARES_SUCCESS)
+		return HOSTS_FILE
+		    " has changed, or could not be read for a moment";
 	return is_none(status) ? NULL :
 	    unreadable(HOSTS_FILE, HOSTS_FILE " can not be read");
 }

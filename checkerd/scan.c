@@ -60,9 +60,28 @@ line_failed(struct scan_line *l, const struct conn_failure *why)
 	    why->reason == MCSHM_R_UNREACHABLE;
 	/* Where it may be tried again, a session of ours was the trouble. */
 	const bool ours = why->reason == MCSHM_R_LOCAL || why->again;
+	const bool tls = why->reason == MCSHM_R_TLS_FAILED;
 
 	line_end(l, mcproto_turns_away(why->plain, why->plain_len) ?
-	    &r->full : far ? &r->unreached : ours ? &r->failed : &r->proof);
+	    &r->full : far ? &r->unreached : ours ? &r->failed :
+	    tls ? &r->no_tls : &r->proof);
+}
+
+static bool line_read(struct scan_line *l);
+
+/* It does not take the request.  Before it hung up it may have answered. */
+static void
+line_unsent(struct scan_line *l, ssize_t sent)
+{
+	const int err = errno;
+	struct conn_failure why;
+
+	if (sent >= 0 || err == EAGAIN || err == EINTR) {
+		line_end(l, &l->scan->result.failed);
+	} else if (!line_read(l)) {
+		why = conn_ended(&l->conn, err);
+		line_failed(l, &why);
+	}
 }
 
 /* No password for who may be somebody else: an answer is all that is wanted. */
@@ -72,14 +91,16 @@ line_ask(struct scan_line *l)
 	const struct scan *s = l->scan;
 	const size_t skip = conn_trusted(&l->conn) ? 0 : s->login;
 	const ssize_t len = (ssize_t)(s->len - skip);
+	ssize_t sent;
 
 	l->connecting = false;
 	l->scan->connecting--;
 	line_wait(l, EV_READ);
 	mcproto_expect(&l->reply, MCPROTO_ASK_VERSION |
 	    (s->login != skip ? MCPROTO_ASK_LOGIN : 0));
-	if (conn_send(&l->conn, s->request + skip, (size_t)len) != len)
-		line_end(l, &l->scan->result.failed);
+	sent = conn_send(&l->conn, s->request + skip, (size_t)len);
+	if (sent != len)
+		line_unsent(l, sent);
 }
 
 static void
@@ -145,8 +166,7 @@ line_read(struct scan_line *l)
 	got = mcproto_feed(&l->reply, &none, bytes, (size_t)n);
 	if (got == MCPROTO_MORE)
 		return conn_has_more(&l->conn) && line_read(l);
-	line_end(l, got == MCSHM_R_MAXCONNS ? &r->full :
-	    got == MCSHM_R_GARBAGE ? &r->proof : &r->answered);
+	line_end(l, got == MCSHM_R_MAXCONNS ? &r->full : &r->answered);
 	return true;
 }
 
@@ -234,7 +254,9 @@ scan_stop_connecting(struct scan *s)
 		    (enum conn_state)l->wants))
 			line_go_on(l);
 		if (l->connecting)
-			line_end(l, &s->result.unreached);
+			line_end(l, conn_too_long(&l->conn) ==
+			    MCSHM_R_TLS_FAILED ? &s->result.no_tls :
+			    &s->result.unreached);
 	}
 }
 

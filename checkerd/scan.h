@@ -38,13 +38,15 @@ struct scan_task {
 
 struct scan_result {
 	uint32_t asked;
-	uint32_t answered;
+	uint32_t answered;	/* anything */
 	uint32_t silent;	/* its host has the request, and no answer came */
 	uint32_t unreached;	/* not connected in time, or its host has not
 				 * confirmed the request: may be the network */
 	uint32_t full;		/* too many connections, they said */
-	uint32_t proof;		/* refused, reset, closed, no socket, no TLS, a
-				 * wrong answer: by the server's side */
+	uint32_t proof;		/* refused, reset, closed, no socket: by the
+				 * server's side */
+	uint32_t no_tls;	/* TLS came to nothing: may be for a certificate
+				 * of ours, which it refuses */
 	uint32_t failed;	/* any other end: our own faults */
 };
 

@@ -199,9 +199,10 @@ static int
 load_files(SSL_CTX *ctx, const struct tls_setup *s, char why[TLS_WHY])
 {
 	ERR_clear_error();
-	if (s->ca == NULL)
+	if (s->ca == NULL && s->verify && !s->look)
 		SSL_CTX_set_default_verify_paths(ctx);
-	else if (SSL_CTX_load_verify_locations(ctx, s->ca, NULL) != 1)
+	if (s->ca != NULL &&
+	    SSL_CTX_load_verify_locations(ctx, s->ca, NULL) != 1)
 		return wrong_in(why, &ca_kind, s->ca);
 	if (s->cert != NULL &&
 	    SSL_CTX_use_certificate_chain_file(ctx, s->cert) != 1)
@@ -486,20 +487,47 @@ tls_handshake(struct tls_conn *c)
 	return TLS_FAILED;
 }
 
-/* It came in one piece, most likely; but OpenSSL reads no more than it needs to
- * see that it is no record: those begin with one of four numbers. */
-size_t
-tls_plain(const struct tls_conn *c, char *bytes, size_t size)
+/* A record of TLS begins with one of four numbers. */
+static bool
+is_record(char first)
 {
-	size_t n = c->came < size ? c->came : size;
-	ssize_t more;
+	const unsigned char type = (unsigned char)first;
 
-	memcpy(bytes, c->first, n);
-	more = recv(SSL_get_fd(c->ssl), bytes + n, size - n, MSG_DONTWAIT);
-	if (more > 0)
-		n += (size_t)more;
-	return n > 0 && (unsigned char)bytes[0] - SSL3_RT_CHANGE_CIPHER_SPEC <=
-	    SSL3_RT_APPLICATION_DATA - SSL3_RT_CHANGE_CIPHER_SPEC ? 0 : n;
+	return type >= SSL3_RT_CHANGE_CIPHER_SPEC &&
+	    type <= SSL3_RT_APPLICATION_DATA;
+}
+
+/* The beginning of a line? */
+static bool
+is_text(const char *bytes, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if ((bytes[i] < ' ' || bytes[i] > '~') && bytes[i] != '\r')
+			return false;
+	return len > 0;
+}
+
+/* OpenSSL has read what had come by then, and has no use for the rest. */
+size_t
+tls_plain(struct tls_conn *c, char *bytes, size_t size, bool *more)
+{
+	ssize_t n = 0;
+
+	if (c->came == 0 || !is_record(c->first[0]))
+		n = recv(SSL_get_fd(c->ssl), c->first + c->came,
+		    TLS_FIRST - c->came, MSG_DONTWAIT);
+	*more = n < 0 && (errno == EAGAIN || errno == EINTR);
+	if (n > 0) {
+		c->came += (size_t)n;
+		*more = c->came < TLS_FIRST;
+	}
+	*more = *more && is_text(c->first, c->came);
+	if (c->came == 0 || is_record(c->first[0]))
+		return 0;
+	if (size > c->came)
+		size = c->came;
+	memcpy(bytes, c->first, size);
+	return size;
 }
 
 /* A server that wants certificates may refuse whoever comes back with a session

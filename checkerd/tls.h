@@ -27,6 +27,9 @@ struct tls_conn;		/* a connection to it */
 struct tls_setup {
 	const char *ca, *cert, *key;
 	bool verify;
+	bool look;			/* at the files; it is for no server, and
+					 * what the system trusts, which takes
+					 * its time, is not read */
 };
 
 /* Read the files.  0; or -1, and why names the first that is wrong: "tls_ca =
@@ -61,8 +64,9 @@ enum tls_state { TLS_READY, TLS_WANTS_READ, TLS_WANTS_WRITE, TLS_FAILED };
 /* FAILED: errno; 0 for end of file, EPROTO for what is no TLS. */
 enum tls_state tls_handshake(struct tls_conn *c);
 /* It failed: how the server began that does not speak TLS, up to size bytes of
- * it; 0 where it said nothing, or TLS. */
-size_t tls_plain(const struct tls_conn *c, char *bytes, size_t size);
+ * it; 0 where it said nothing, or TLS.  *more: that is text, and the rest of its
+ * line is still to come; ask again when there is something to read. */
+size_t tls_plain(struct tls_conn *c, char *bytes, size_t size, bool *more);
 /* It failed: may the session that was to be resumed be to blame?  Once a
  * connection.  Then that is forgotten, and for some time no other is kept: try
  * again. */

@@ -346,7 +346,10 @@ struct mcshm_entry {			/* one a slot */
 	uint64_t hold_until;		/* 512 stays DOWN until then, 0 */
 	uint64_t server_clock;		/* 520 seconds, at `identified` */
 	uint64_t failed_began;		/* 528 start of the last failed probe */
-	uint64_t spare[13];		/* 536 */
+	uint64_t gone_began;		/* 536 start of the last good probe before
+					 *     its last outage, or failure
+					 *     in use */
+	uint64_t spare[12];		/* 544 */
 };
 static_assert(offsetof(struct mcshm_entry, history) == 24, "mcshm(5)");
 static_assert(offsetof(struct mcshm_entry, since) == 56, "mcshm(5)");
@@ -356,7 +359,7 @@ static_assert(offsetof(struct mcshm_entry, server_version) == 224, "mcshm(5)");
 static_assert(offsetof(struct mcshm_entry, admin_why) == 304, "mcshm(5)");
 static_assert(offsetof(struct mcshm_entry, addresses) == 368, "mcshm(5)");
 static_assert(offsetof(struct mcshm_entry, returned) == 472, "mcshm(5)");
-static_assert(offsetof(struct mcshm_entry, spare) == 536, "mcshm(5)");
+static_assert(offsetof(struct mcshm_entry, spare) == 544, "mcshm(5)");
 static_assert(sizeof(struct mcshm_entry) == 640, "hidden padding");
 
 /*
@@ -422,7 +425,8 @@ X(3, MAXCONNS, "maxconns", "too many open connections")			\
 X(4, NO_MEMORY, "no-memory", "no memory to store")			\
 X(5, SLOW, "slow", "slower than it was, and than slow_threshold")	\
 X(6, UNAUTHENTICATED, "unauthenticated", "wants a login, or refuses ours") \
-X(7, TLS, "tls", "its certificate is not trusted, or ends within a week") \
+X(7, TLS, "tls",							\
+  "its certificate is not trusted or ends within a week, or TLS fails")	\
 X(8, STALE_RISK, "stale-risk",						\
   "came back with what it had: old values may be among it")		\
 X(9, FLAPPING, "flapping", "goes down again and again")			\

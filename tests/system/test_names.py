@@ -8,6 +8,7 @@ from .harness import BUILD, Dns, wait_until
 PORT = 11211
 OLD, NEW = "127.0.1.1", "127.0.1.2"
 HOLE = "127.0.1.3"              # packets that go there vanish
+ELSE = "127.0.1.4"              # nobody is there
 
 
 class World:
@@ -150,7 +151,7 @@ def test_hosts(house):
     assert world.dns.asked("s0.test") == 0
 
 
-@pytest.mark.takes(12)
+@pytest.mark.takes(8)
 def test_servers_that_are_well_stay(house, ttl):
     """Whatever is said of their names; but where another one answers."""
     world = World(house, 10, hole=True)
@@ -228,6 +229,28 @@ def test_servers_that_die_are_followed(house):
     assert picks.home == home and picks.all_home()
 
 
+@pytest.mark.takes(3)
+def test_more_addresses_than_are_known(house):
+    """Its own is the highest: it is not given up for not being heard of."""
+    world = World(house, 1)
+    world.dns.hosts.write_text(f"{OLD} s0.test\n")
+    checker = world.checker()
+    checker.wait_verdicts("UP")
+    world.dns.hosts.write_text("".join(
+        f"{ip} s0.test\n" for ip in
+        [OLD, *(f"127.0.0.{i}" for i in range(60, 100))]))
+    world.old.set(0, "refuse")
+    checker.wait_verdicts("DOWN")
+    wait_until(lambda: len(in_use(checker, "s0")) == 4, "others")
+    before = checker.servers()["s0"]["failures"]
+    wait_until(lambda: checker.servers()["s0"]["failures"] >= before + 5,
+               "probes")
+    assert in_use(checker, "s0")[0] == OLD
+    world.old.set(0, "ok")
+    checker.wait_verdicts("UP")
+    assert in_use(checker, "s0")[0] == OLD and moves(checker) == 0
+
+
 @pytest.mark.takes(4)
 def test_several_addresses(house):
     """One that answers is found, whatever the family, and stays in use."""
@@ -255,23 +278,26 @@ def test_several_addresses(house):
     assert in_use(checker, "s0")[0] == NEW
 
 
-@pytest.mark.takes(17)
+@pytest.mark.takes(12)
 def test_answers_that_contradict_each_other(house, ttl):
-    """Both servers are well: nobody is moved to and fro, but where it is DOWN;
+    """All servers are well: nobody is moved to and fro, but where it is DOWN;
     and somebody is told of it."""
-    world = World(house, 2)
-    for name in ("s0.test", "s1.test"):
-        world.dns.set(name, OLD)
+    world = World(house, 3)
+    for name in world.names:
+        world.dns.set(f"{name}.test", OLD)
     checker = world.checker()
     checker.wait_verdicts("UP")
     before = checker.pool()
     for name in ("s0.test", "s1.test"):
         world.dns.turns(name, OLD, NEW)
-    for name in world.names:
+    # Elsewhere, and elsewhere again.
+    world.dns.turns("s2.test", NEW, ELSE)
+    for name in ("s0", "s1"):
         checker.wait_logged(f"server={name} .*address={OLD}:\\d+ "
                             f"elsewhere={NEW}:.*", 25)
         wait_until(lambda: checker.servers()[name]["degraded_names"] ==
                    ["address"], "it in the file")
+    checker.wait_logged(f"server=s2 .*contradict.* address={OLD}:")
     assert moves(checker) == 0
     after = checker.pool()
     assert after["address_epoch"] == before["address_epoch"]
@@ -283,6 +309,7 @@ def test_answers_that_contradict_each_other(house, ttl):
                20)
     checker.wait_verdicts("UP")
     assert moves(checker) == 0
+    assert in_use(checker, "s2")[0] == OLD
 
 
 @pytest.mark.takes(2)
@@ -328,7 +355,7 @@ def test_one_answer_for_all_names(house):
     assert not checker.logged("flush")
 
 
-@pytest.mark.takes(12)
+@pytest.mark.takes(8)
 def test_a_move_makes_a_new_server(house, ttl):
     """At once, whatever the pace: its first answer counts, and the outage of
     the old one says nothing of it.  A trial that finds it full is no reason to
@@ -405,7 +432,7 @@ def test_moves_do_not_go_on_and_on(house):
         int(before["address_epoch"]) + 8
 
 
-@pytest.mark.takes(11)
+@pytest.mark.takes(7)
 def test_a_broken_family(house, ttl):
     """Whose questions always fail: the other one is followed all the same."""
     world = World(house, 1)

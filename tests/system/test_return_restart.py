@@ -7,8 +7,8 @@ import pytest
 
 from .harness import BUILD, Dns, wait_until
 from .harness.servers import Memcached
-from .test_return import (FLUSH, Writer, ask, flushes, identified, settled,
-                          site, stopped)
+from .test_return import (FLUSH, MARKS, Writer, ask, flushes, identified,
+                          settled, site, stopped)
 
 KEPT = "came back with what it had, is flushed before it is UP"
 
@@ -54,6 +54,38 @@ def test_the_outage_began_while_we_were_away(house):
     settled(checker, lost, "same", "flushed")
     assert not writer.tell()["stale"][lost.name]
     assert flushes(lost) == 1
+
+
+@pytest.mark.takes(10)
+def test_the_next_daemon_knows_when_it_began(house):
+    """No daemon saw its beginning, and the one that saw its end is restarted
+    when the server has answered: that has not become its last answer."""
+    server, = house.memcacheds(1)
+    checker = house.checker({"web": [server.line]}, defaults=FLUSH)
+    checker.wait_verdicts("UP")
+    identified(checker)
+    began = time.monotonic()
+    assert checker.stop() == 0
+    server.stop()
+    time.sleep(2)               # of its outage nobody sees
+    checker.start()
+    checker.wait_verdicts("DOWN")
+    outage = time.monotonic() - began
+    server.cont()
+    checker.wait_verdicts("RECOVERING")
+    back = time.monotonic()
+    probes = checker.servers()[server.name]["probes"]
+    wait_until(lambda: checker.servers()[server.name]["probes"] > probes + 2,
+               "it has answered again")
+    line, = checker.logged(KEPT)
+    assert wait_of(line) >= outage - 0.1
+    checker.kill()
+    checker.start()
+    checker.wait_logged(KEPT)
+    line, = checker.logged(KEPT)
+    assert wait_of(line) >= outage - 0.1 - (time.monotonic() - back)
+    settled(checker, server, "same", "flushed")
+    assert flushes(server) == 1
 
 
 @pytest.mark.takes(14)
@@ -151,6 +183,39 @@ def test_its_pool_has_it_twice(house):
                "it comes back again")
     assert wait_of(checker.logged(KEPT + ".*server=one")[1]) <= \
         time.monotonic() - back + 0.7
+
+
+@pytest.mark.takes(11)
+def test_another_pool_had_it_once(house):
+    """For that it was not flushed.  The next time it goes it is restarted, and
+    another host uses it: it is not taken for empty."""
+    servers, (ann, bob) = site(house, 1, "ann", "bob")
+    server, = servers
+    anns, bobs = (h.checker(servers, FLUSH) for h in (ann, bob))
+    bobs.pools["other"] = {"server": [bob.line(server)],
+                           "on_recovery": "none"}
+    bobs.reload()
+    for checker in (anns, bobs):
+        checker.wait_verdicts("UP")
+        identified(checker)
+    stopped(bobs, servers)
+    settled(bobs, server, "same")
+    assert bobs.logged("another pool has it too")
+    anns.wait_verdicts("UP")
+    del bobs.pools["other"]
+    bobs.reload()
+    bob.cut(server)
+    bobs.wait_verdicts("DOWN")
+    server.kill()
+    anns.wait_verdicts("DOWN")
+    server.restart()
+    settled(anns, server, "restarted")
+    wait_until(lambda: [m for m in re.findall(
+        r"ann (\d+) (\d+) \d+", ask(server, MARKS)) if
+        abs(int(m[0]) - int(m[1])) > 2], "ann's row")
+    bob.mend()
+    shown = settled(bobs, server, "restarted", "our-fault")
+    assert "stale-risk" in shown["degraded_names"]
 
 
 # The name leads elsewhere, and back ------------------------------------------

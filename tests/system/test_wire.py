@@ -4,11 +4,12 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 
 import pytest
 
 from .harness import wait_until
-from .test_kinds import pool, tls   # noqa: F401 (a fixture)
+from .test_kinds import Authority, pool, tls   # noqa: F401 (a fixture)
 
 ONLY_PROBES = {"stats_interval": 0, "thread_scan_interval": 0}
 FAST = {"interval": "50ms", "timeout": "50ms", "fast_interval": "50ms",
@@ -138,16 +139,184 @@ def test_a_full_server_with_tls(house, tls):    # noqa: F811
         checker.wait_verdicts("UP", name)
 
 
+GREETING = b"ERROR Too many open connections\r\n"
+
+
+@pytest.mark.takes(3)
+def test_a_greeting_proves_no_tls(house, tls):      # noqa: F811
+    """Whoever has the port can greet so: who never spoke TLS is not UP for it,
+    and does not come back from DOWN; nor does it go there. In one piece or in
+    two."""
+    says = {"new": [GREETING], "down": [b"ERROR\r\n"],
+            "pieces": [GREETING[:20], GREETING[20:]]}
+
+    def greets(name):
+        def serve(connection):
+            connection.recv(1000)
+            for piece in says[name]:
+                connection.sendall(piece)
+                time.sleep(0.002)       # a packet of its own; or is not
+            connection.shutdown(socket.SHUT_RDWR)
+        return Server(serve)
+
+    def probed(name, n):
+        since = checker.servers(name)["mc"]["probes"]
+        seen = len(checker.logged(f"pool={name} .*result=maxconns"))
+        wait_until(lambda: len(checker.logged(
+            f"pool={name} .*result=maxconns")) >= seen + n, "it greets")
+        # It says nothing of the server, good or bad.
+        assert checker.servers(name)["mc"]["probes"] == since
+
+    by = {"tls": "yes", "tls_ca": tls.path("ca")}
+    with contextlib.ExitStack() as stack:
+        servers = {name: stack.enter_context(greets(name)) for name in says}
+        checker = house.checker(
+            {name: pool(server, **by) for name, server in servers.items()},
+            checker={"log_probes": "failures"},
+            defaults=ONLY_PROBES | FAST | {
+                "fresh_every": 0, "min_down_time": 0, "rise": 1})
+        checker.wait_verdicts("DOWN", "down")
+        assert checker.servers("down")["mc"]["reason"] == "tls-failed"
+        says["down"] = says["new"]
+        wait_until(lambda: checker.servers("down")["mc"]["result"] ==
+                   "maxconns", "it greets")
+        for name, verdict in {"new": "UNKNOWN", "pieces": "UNKNOWN",
+                              "down": "DOWN"}.items():
+            probed(name, 5)
+            assert checker.verdicts(name) == {"mc": verdict}
+        assert not checker.logged("pool=(new|pieces) .*result=tls-failed")
+
+
+@pytest.mark.takes(3)
+def test_a_greeting_of_who_spoke_tls(house, tls):   # noqa: F811
+    """There, to this daemon, is as good as an answer; and whom an earlier one
+    left UP is not blamed for being full."""
+    tls.certificate("good", "IP:127.0.0.1")
+
+    def answers(end, until, flush):
+        while True:
+            until(lambda: end.read(1000))
+            end.write(VERSION)
+            flush()
+
+    server = tls_server(tls, answers)
+    speaks, mode = server.serve, []
+
+    def serve(connection):
+        if mode[-1] == "speaks":
+            speaks(connection)
+        connection.recv(1000)
+        if mode[-1] == "greets":
+            connection.sendall(GREETING)
+        connection.shutdown(socket.SHUT_RDWR)
+
+    def turn(to):
+        mode.append(to)
+        for connection in list(server.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def wait_greeting():
+        wait_until(lambda: checker.servers()["mc"]["result"] == "maxconns",
+                   "it greets")
+        seen = len(checker.logged("result=maxconns"))
+        wait_until(lambda: len(checker.logged("result=maxconns")) > seen + 3,
+                   "again and again")
+
+    server.serve = serve
+    turn("speaks")
+    with server:
+        checker = house.checker(
+            {"web": pool(server, tls="yes", tls_ca=tls.path("ca"))},
+            checker={"log_probes": "all"},
+            defaults=ONLY_PROBES | FAST | {
+                "fresh_every": 0, "min_down_time": 0, "rise": 1})
+        for how in ("speaks", "greets"):
+            turn("speaks")
+            checker.wait_verdicts("UP")
+            turn("ends")
+            checker.wait_verdicts("DOWN")
+            turn(how)
+            checker.wait_verdicts("UP")
+        checker.stop()
+        checker.start()
+        wait_greeting()
+        assert checker.verdicts() == {"mc": "UP"}
+        turn("ends")
+        checker.wait_verdicts("DOWN")
+        turn("greets")          # and it never spoke TLS to this one
+        wait_greeting()
+        assert checker.verdicts() == {"mc": "DOWN"}
+        turn("speaks")
+        checker.wait_verdicts("UP")
+
+
+@pytest.mark.takes(4)
+def test_our_certificate_is_refused(house, tls):    # noqa: F811
+    """As one that has ended: all servers of the pool refuse it on new
+    connections, while kept ones go on, and nobody is DOWN for that."""
+    other = Authority(house, "other")
+    for name in ("good", "client"):
+        tls.certificate(name, "IP:127.0.0.1")
+    wants = [tls]
+
+    def serve(end, until, flush):
+        while True:
+            asked = until(lambda: end.read(1000))
+            end.write(VERSION)
+            if b"stats" in asked:
+                end.write(b"STAT pid 1\r\nSTAT threads 4\r\nEND\r\n")
+            flush()
+
+    by = {"tls": "yes", "tls_ca": tls.path("ca"), "on_listener_stuck": "down",
+          "tls_cert": tls.path("client"),
+          "tls_key": tls.path("client", "key")}
+    with tls_server(tls, serve, lambda: wants[-1]) as server:
+        checker = house.checker(
+            {"web": pool(server, fresh_every=5, **by),
+             "scans": pool(server, **by | {
+                 "fresh_every": 0, "stats_interval": "100ms",
+                 "thread_scan_interval": "100ms"})},
+            checker={"log_probes": "failures"}, defaults=ONLY_PROBES | FAST)
+
+        def wait_degraded(names, why):
+            for name in ("web", "scans"):
+                wait_until(lambda: checker.servers(name)["mc"][
+                    "degraded_names"] == names, f"{name}: {why}")
+                assert checker.verdicts(name) == {"mc": "UP"}
+
+        for name in ("web", "scans"):
+            checker.wait_verdicts("UP", name)
+        wants.append(other)
+        wait_degraded(["tls"], "new connections fail")
+        failed = len(checker.logged("result=(tls-failed|reset)"))
+        since = len(server.connections)
+        wait_until(lambda: len(checker.logged("result=(tls-failed|reset)")) >
+                   failed + 6 and len(server.connections) > since + 30,
+                   "again and again")
+        wait_degraded(["tls"], "they still do")
+        wants.append(tls)
+        wait_degraded([], "they do not any more")
+    assert not checker.logged("pool=.* state=(HELD|DOWN)")
+
+
 # Behind the answer.
 
-def tls_server(authority, serve):
+def tls_server(authority, serve, wants=lambda: None):
     """serve(end, until, flush): what end has written is sent by flush(), all
-    of it at once; until(step) is for what has to read."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(authority.path("good"),
-                            authority.path("good", "key"))
+    of it at once; until(step) is for what has to read. wants(): by whom a
+    certificate of the client has to be signed, if any."""
+    def context_of(client):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(authority.path("good"),
+                                authority.path("good", "key"))
+        if client:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(client.path("ca"))
+        return context
 
     def one(connection):
+        context = context_of(wants())
         come, go = ssl.MemoryBIO(), ssl.MemoryBIO()
         end = context.wrap_bio(come, go, server_side=True)
 
@@ -169,6 +338,8 @@ def tls_server(authority, serve):
             until(end.do_handshake)
             serve(end, until, flush)
         except ssl.SSLError as e:
+            flush()                 # an alert
+            connection.close()
             raise OSError(e) from e
     return Server(one)
 

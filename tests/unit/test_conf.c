@@ -1390,6 +1390,32 @@ scratch_enter(void **state)
 	return *state && chdir(scratch) == 0 ? 0 : -1;
 }
 
+static unsigned looks[CONF_TLS_PAIR + 1];
+
+static bool
+look_and_count(const struct conf_pool *p, enum conf_tls what,
+    char why[CONF_WHY])
+{
+	looks[what]++;
+	return look_at_names(p, what, why);
+}
+
+/* A daemon with many pools reads what all of them inherit once. */
+static void
+test_tls_files_once(void **state)
+{
+	(void)state;
+	expect_looks(look_and_count, "[defaults]\ntls = yes\ntls_ca = /ca\n"
+	    "tls_cert = /a\ntls_key = /a\n" POOL
+	    "[pool b]\nserver = b:1\n[pool c]\nserver = c:1\n"
+	    "tls_ca = /other\n[pool d]\nserver = d:1\ntls_key = /a2\n", "");
+	assert_int_equal(looks[CONF_TLS], 1);
+	assert_int_equal(looks[CONF_TLS_CA], 2);
+	assert_int_equal(looks[CONF_TLS_CERT], 1);
+	assert_int_equal(looks[CONF_TLS_KEY], 2);
+	assert_int_equal(looks[CONF_TLS_PAIR], 2);
+}
+
 /* All that is wrong, each where it stands, and once. */
 static void
 test_tls_files(void **state)
@@ -1562,6 +1588,8 @@ main(void)
 		cmocka_unit_test(test_login_that_is_open),
 		cmocka_unit_test(test_login_of_tcp),
 		cmocka_unit_test(test_idle_policies_of_tcp),
+		cmocka_unit_test_setup_teardown(test_tls_files_once,
+		    scratch_enter, pairs_leave),
 		cmocka_unit_test_setup_teardown(test_tls_files, scratch_enter,
 		    pairs_leave),
 		cmocka_unit_test(test_noise),

@@ -765,14 +765,12 @@ scan_fails(struct bed *b)
 	scan_of(b, &(struct faults_scan){ .asked = n, .proof = n });
 }
 
-/* Who listens is gone: a socket's file was removed, a firewall rejects, a
- * certificate does not load any more. */
+/* Who listens is gone: a socket's file was removed, a firewall rejects. */
 static void
 test_new_connections_that_fail_are_a_stuck_listener(void **state)
 {
 	static const enum mcshm_reason how[] = { MCSHM_R_REFUSED,
-		MCSHM_R_NO_SOCKET, MCSHM_R_RESET, MCSHM_R_CLOSED,
-		MCSHM_R_TLS_FAILED, MCSHM_R_GARBAGE };
+		MCSHM_R_NO_SOCKET, MCSHM_R_RESET, MCSHM_R_CLOSED };
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof how / sizeof how[0]; i++) {
@@ -796,6 +794,97 @@ test_new_connections_that_fail_are_a_stuck_listener(void **state)
 		until_scan(&b);
 		scan(&b, 0);
 		assert_int_equal(b.f.bits, 0);
+	}
+}
+
+/* Somebody has taken it, and said something. */
+static void
+test_a_wrong_answer_is_no_stuck_listener(void **state)
+{
+	static const enum mcshm_reason how[] = { MCSHM_R_WRONG_VALUE,
+		MCSHM_R_ERROR_REPLY, MCSHM_R_GARBAGE, MCSHM_R_WRONG_VERSION };
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof how / sizeof how[0]; i++) {
+		struct bed b = bed_well(0, LISTENER);
+
+		for (unsigned n = 0; n < 20; n++) {
+			fresh_fails(&b, how[i]);
+			second(&b);
+		}
+		assert_int_equal(b.f.bits, 0);
+		assert_int_equal(b.f.unanswered, 0);
+		assert_int_equal(scan_due(&b), 0);
+		/* Nor is one that was believed any more. */
+		fresh_fails(&b, MCSHM_R_REFUSED);
+		scan_fails(&b);
+		second(&b);
+		assert_int_equal(b.f.bits, LISTENER);
+		fresh_fails(&b, how[i]);
+		assert_int_equal(b.f.bits, 0);
+	}
+}
+
+/* It may refuse our certificate, which has ended: all of its pool do. */
+static void
+test_tls_that_fails_is_no_stuck_listener(void **state)
+{
+	struct bed b = bed_well(0, LISTENER);
+
+	(void)state;
+	for (unsigned i = 0; i < 20; i++) {
+		fresh_fails(&b, MCSHM_R_TLS_FAILED);
+		assert_int_equal(b.f.bits, TLS);
+		second(&b);
+		assert_int_equal(b.f.bits, TLS);
+	}
+	until_scan(&b);
+	scan_of(&b, &(struct faults_scan){ .asked = 4, .no_tls = 4 });
+	assert_int_equal(b.f.waiting, 0);
+	second(&b);
+	scan_of(&b, &(struct faults_scan){ .asked = 4, .proof = 1,
+	    .no_tls = 3 });
+	assert_int_equal(b.f.waiting, 0);
+	second(&b);
+	assert_int_equal(b.f.bits, TLS);
+	assert_int_equal(faults_down(&b.f, &b.rule), MCSHM_R_OK);
+	probe_as(&b, MCSHM_R_OK, true, false, MS);
+	assert_int_equal(b.f.bits, 0);
+	/* By scans alone: it is seen, and so is its end. */
+	scan_of(&b, &(struct faults_scan){ .asked = 4, .no_tls = 1,
+	    .answered = 3 });
+	second(&b);
+	assert_int_equal(b.f.bits, TLS);
+	scan_of(&b, &(struct faults_scan){ .asked = 4, .answered = 4 });
+	second(&b);
+	assert_int_equal(b.f.bits, 0);
+}
+
+/* Whom nobody wants to know of is not looked after, and not more often than
+ * the rules say. */
+static void
+test_a_listener_that_is_ignored_is_not_looked_after(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct bed b = bed_well(LISTENER, 0);
+		unsigned scans = 0, begun = 0;
+
+		if (i == 1)
+			b.rule.scan_interval = 0;
+		for (unsigned n = 0; n < 600; n++) {
+			if (n % 10 == 0)
+				fresh_fails(&b, MCSHM_R_REFUSED);
+			second(&b);
+			if (scan_due(&b) != 0) {
+				scan_fails(&b);
+				scans++;
+				begun += b.f.waiting != 0;
+			}
+		}
+		assert_int_equal(b.f.bits, 0);
+		assert_int_equal(begun, 0);
+		assert_in_range(scans, i == 0 ? 15 : 0, i == 0 ? 20 : 0);
 	}
 }
 
@@ -1560,6 +1649,9 @@ main(void)
 		T(without_threads_it_takes_more),
 		T(a_stuck_listener_of_a_crowded_server),
 		T(new_connections_that_fail_are_a_stuck_listener),
+		T(a_wrong_answer_is_no_stuck_listener),
+		T(tls_that_fails_is_no_stuck_listener),
+		T(a_listener_that_is_ignored_is_not_looked_after),
 		T(scans_that_fail_are_a_stuck_listener),
 		T(a_server_that_was_killed_has_no_stuck_listener),
 		T(what_is_known_outlives_a_new_connection_that_fails),

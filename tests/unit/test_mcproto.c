@@ -599,13 +599,11 @@ test_endless_values(void **state)
 		  "VALUE mc-checkerd:witness:web01 0 1\r\n1\r\n",
 		  "VALUE mc-checkerd:lock 0 1\r\nx\r\n", 200 },
 		{ A(VERSION) | A(MAINTENANCE), "VERSION 1\r\n"
-		  "VALUE rest 0 1073741824\r\n", "x",
-		  MCPROTO_REPLY_MAX + 100 },
+		  "VALUE rest 0 1048577\r\n", "x", 100 },
 		{ A(VERSION) | A(MARKS), "VERSION 1\r\n"
-		  "VALUE mc-checkerd:mark:0 0 1073741824\r\n", "xxxxxxx",
-		  MCPROTO_REPLY_MAX + 100 },
+		  "VALUE mc-checkerd:mark:0 0 1073741824\r\n", "xxxxxxx", 100 },
 		{ A(CANARY), "STORED\r\nVALUE mc:canary:7 0 1073741824\r\n",
-		  "x", MCPROTO_REPLY_MAX + 100 },
+		  "x", 100 },
 		{ A(VERSION) | A(STATS), "VERSION 1\r\n", "STAT x\r\n",
 		  MCPROTO_REPLY_MAX + 100 },
 	};
@@ -629,7 +627,7 @@ test_endless_values(void **state)
 	}
 }
 
-/* Each of them once, in any order; and a large one. */
+/* Each of them once, in any order. */
 static void
 test_many_values(void **state)
 {
@@ -649,11 +647,31 @@ test_many_values(void **state)
 	snprintf(text, sizeof text, "%sVALUE rest 0 1\r\nx\r\nEND\r\n"
 	    "VALUE mc-checkerd:mark:0 0 1\r\nx\r\nEND\r\n", CANARY_GOOD);
 	told(&r, A(CANARY) | A(MAINTENANCE) | A(MARKS), text);
-	n = (size_t)sprintf(text, "VALUE rest 0 1000000\r\n");
-	memset(text + n, 'x', 1000000);
-	strcpy(text + n + 1000000, "\r\nEND\r\n");
-	told(&r, A(MAINTENANCE), text);
+}
+
+/* As large as a value can be, and there is more to the reply: that counts. */
+static void
+test_large_value(void **state)
+{
+	static const char stats[] = "STAT pid 4711\r\n";
+	static char text[2 * MCPROTO_VALUE_MAX - 1000];
+	struct mcproto_reply r;
+	size_t n;
+
+	(void)state;
+	n = (size_t)sprintf(text, "VERSION 1\r\nVALUE rest 0 %u\r\n",
+	    MCPROTO_VALUE_MAX);
+	memset(text + n, 'x', MCPROTO_VALUE_MAX);
+	n += MCPROTO_VALUE_MAX;
+	n += (size_t)sprintf(text + n, "\r\nEND\r\n");
+	while (n < sizeof text - 30) {
+		memcpy(text + n, stats, sizeof stats - 1);
+		n += sizeof stats - 1;
+	}
+	strcpy(text + n, "END\r\n");
+	told(&r, A(VERSION) | A(MAINTENANCE) | A(STATS), text);
 	assert_int_equal(r.told.maintenance, MCPROTO_KEY_MAINT);
+	assert_true(r.told.stats.whole);
 }
 
 /* What is said at accept, before any TLS. */
@@ -1086,6 +1104,7 @@ main(void)
 		cmocka_unit_test(test_endless_stats),
 		cmocka_unit_test(test_endless_values),
 		cmocka_unit_test(test_many_values),
+		cmocka_unit_test(test_large_value),
 		cmocka_unit_test(test_turns_away),
 		cmocka_unit_test(test_enough),
 		cmocka_unit_test(test_maintenance),

@@ -1477,6 +1477,7 @@ test_outages_are_left(void **state)
 	(void)state;
 	e.verdict.outage_since = 11;
 	e.failed_began = 13;
+	e.gone_began = 10;
 	e.verdict.flapped = 12;
 	e.verdict.hold_until = 13;
 	e.verdict.flaps = 14;
@@ -1493,6 +1494,7 @@ test_outages_are_left(void **state)
 	assert_int_equal(left->flags, MCSHM_SECTION_FAIL_OPEN);
 	assert_int_equal(left->entry[1].verdict.outage_since, 11);
 	assert_int_equal(left->entry[1].failed_began, 13);
+	assert_int_equal(left->entry[1].gone_began, 10);
 	assert_int_equal(left->entry[1].verdict.flapped, 12);
 	assert_int_equal(left->entry[1].verdict.hold_until, 13);
 	assert_int_equal(left->entry[1].verdict.flaps, 14);

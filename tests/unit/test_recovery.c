@@ -45,6 +45,7 @@ struct one {
 	bool due, may_flush;
 	bool forgets;			/* what is stored */
 	bool full;			/* of connections */
+	uint64_t lag;			/* s, of its clock */
 };
 
 static struct one
@@ -77,8 +78,9 @@ one_learn(struct one *o, uint64_t now)
 	enum recovery_event event;
 
 	o->told.answered = o->asks;
-	o->told.stats.uptime += now / SECOND + 5900 - o->told.stats.time;
-	o->told.stats.time = now / SECOND + 5900;
+	o->told.stats.uptime += now / SECOND + 5900 - o->lag -
+	    o->told.stats.time;
+	o->told.stats.time = now / SECOND + 5900 - o->lag;
 	event = recovery_learn(&o->r, &o->rule, &o->outage, &look, &o->by);
 	if (o->asks & MCPROTO_ASK_WITNESS && !o->told.refused && !o->forgets)
 		o->told.witness = true;
@@ -392,6 +394,61 @@ test_another_daemon_waited(void **state)
 	    &(struct recovery_look){ .asks = o.asks, .told = &o.told,
 	    .began = 130 * SECOND, .ended = 130 * SECOND }, &o.by),
 	    RECOVERY_KEPT);
+}
+
+/* It was asked for its statistics alone, for the rule was another one then: what
+ * other hosts say of it is not known yet. */
+static void
+test_it_is_not_judged_without_marks(void **state)
+{
+	struct one o = one_new(&none);
+
+	(void)state;
+	one_asks(&o, 115 * SECOND);
+	assert_int_equal(o.asks, MCPROTO_ASK_STATS);
+	o.rule = flush;
+	o.told.stats.pid = 12;
+	o.told.stats.uptime = 8;
+	assert_int_equal(one_learn(&o, 115 * SECOND), RECOVERY_QUIET);
+	assert_false(recovery_cleared(&o.r));
+	assert_int_equal(o.r.returned, 0);
+	o.told.mark[2] = mark_of("they", 6009, 6018, 2);
+	assert_int_equal(one_probe(&o, 116), RECOVERY_OURS);
+	assert_true(recovery_is_risk(o.r.returned));
+	/* From its first answer on, whatever that said. */
+	assert_int_equal(o.r.first, 115 * SECOND + MS);
+}
+
+/*
+ * The server's clock has stayed behind ours in the outage (its machine stood
+ * still), and what it says of itself comes when the wait is over: what a process
+ * shows now it did not show before, so that its clock does not have to come to
+ * where it would be.
+ */
+static void
+test_its_clock_fell_behind(void **state)
+{
+	const uint64_t lags[] = { 0, 5, 1200 };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(lags) * 2; i++) {
+		const bool midway = i % 2;
+		struct one o = one_new(&flush);
+		uint64_t s = 140;
+
+		if (midway)		/* it was stopped while it waited */
+			one_probe(&o, 115);
+		else			/* another daemon waited */
+			o.outage.first = 115 * SECOND;
+		o.lag = lags[i / 2];
+		one_probe(&o, s);
+		assert_true(o.r.late_clock <= o.r.seen.clock + 3);
+		for (; s < 160 && !(o.asks & MCPROTO_ASK_LOCK); s++)
+			one_probe(&o, s);
+		assert_in_range(s, 141, 148);
+		o.told.locked = true;
+		assert_int_equal(one_probe(&o, s), RECOVERY_LOCKED);
+	}
 }
 
 static void
@@ -900,6 +957,57 @@ test_it_is_full(void **state)
 	assert_int_equal(o.r.returned, MCSHM_RETURNED_SAME);
 }
 
+/* It stays as long as it tells nothing, and is flushed when it does. */
+static void
+test_it_tells_in_the_end(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		const bool full = i % 2, known = i / 2;
+		struct one o = one_new(&stays);
+		enum recovery_event event = RECOVERY_QUIET;
+		uint64_t s = 115;
+
+		if (known)
+			assert_int_equal(one_probe(&o, s++), RECOVERY_KEPT);
+		o.full = full;
+		o.told.stats.whole = false;
+		for (; s < 300; s++)
+			if (one_probe(&o, s) == RECOVERY_MUTE)
+				event = RECOVERY_MUTE;
+		assert_int_equal(event, RECOVERY_MUTE);
+		assert_false(recovery_cleared(&o.r));
+		assert_true(o.r.returned & MCSHM_RETURNED_UNKNOWN);
+		o.full = false;
+		o.told.stats.whole = true;
+		one_probe(&o, s++);
+		assert_int_equal(o.r.returned, MCSHM_RETURNED_SAME);
+		for (; s < 320 && !(o.asks & MCPROTO_ASK_LOCK); s++)
+			one_probe(&o, s);
+		assert_in_range(s, 301, 310);
+		o.told.locked = true;
+		assert_int_equal(one_probe(&o, s), RECOVERY_LOCKED);
+	}
+}
+
+/* What it refused it is not asked for again. */
+static void
+test_a_refusal_is_not_taken_back(void **state)
+{
+	struct one o = one_locked(&stays);
+
+	(void)state;
+	assert_int_equal(one_probe(&o, 132), RECOVERY_REFUSED);
+	o.told.stats.whole = false;
+	for (uint64_t s = 133; s < 300; s++)
+		one_probe(&o, s);
+	o.told.stats.whole = true;
+	for (uint64_t s = 300; s < 310; s++) {
+		assert_int_equal(one_probe(&o, s), RECOVERY_QUIET);
+		assert_false(o.asks & MCPROTO_ASK_LOCK);
+	}
+}
+
 /* Others flushed it and use it, and we wait on for something of our own. */
 static void
 test_it_is_left_to_others(void **state)
@@ -981,6 +1089,15 @@ test_the_rule_changes(void **state)
 	assert_int_equal(o.asks, MCPROTO_ASK_STATS);
 	assert_true(recovery_cleared(&o.r));
 	assert_int_equal(o.r.returned, MCSHM_RETURNED_SAME);
+	/* The lock is not left to others' waiting. */
+	assert_int_equal(one_asks(&o, 133 * SECOND), MCPROTO_ASK_UNLOCK);
+	one_learn(&o, 133 * SECOND);
+	assert_int_equal(one_asks(&o, 134 * SECOND), 0);
+	/* By now it may be another host's. */
+	o = one_locked(&flush);
+	o.rule = none;
+	assert_int_equal(one_probe(&o, 138), RECOVERY_KEPT);
+	assert_int_equal(one_asks(&o, 139 * SECOND), 0);
 }
 
 /* Marks -------------------------------------------------------------------- */
@@ -1081,6 +1198,64 @@ test_a_long_outage(void **state)
 		assert_int_equal(one_probe(&o, 205), rows[i].ours ?
 		    RECOVERY_OURS : RECOVERY_KEPT);
 	}
+}
+
+/* The second in which it asks for the lock, after an outage of 4 s; 0: it never
+ * does. */
+static uint64_t
+locks_at(struct one *o)
+{
+	for (uint64_t s = 115; s < 150; s++) {
+		one_probe(o, s);
+		if (recovery_cleared(&o->r))
+			return 0;
+		if (o->asks & MCPROTO_ASK_LOCK)
+			return s;
+	}
+	return 0;
+}
+
+static struct one
+one_short(void)
+{
+	struct one o = one_new(&flush);
+
+	o.rule.slack = 0;
+	o.outage.since = 111 * SECOND;
+	o.outage.failed = 114 * SECOND + 900 * MS;
+	return o;
+}
+
+/* A row that would do, if it went on: its mark is renewed before long, and a
+ * flush waits for that; but for no row that has ended. */
+static void
+test_a_row_may_go_on(void **state)
+{
+	struct one o = one_short();
+	const uint64_t alone = locks_at(&o);
+
+	(void)state;
+	assert_in_range(alone, 120, 123);
+	o = one_short();		/* it did not: 6016 is 9 s old */
+	o.told.mark[3] = mark_of("they", 5000, 6016, 1);
+	assert_in_range(locks_at(&o), 125, 126);
+	assert_string_equal(o.by, "");
+	o = one_short();		/* over before the outage, or for less
+					 * than half of it, or ours */
+	o.told.mark[3] = mark_of("they", 5000, 6013, 1);
+	o.told.mark[4] = mark_of("others", 6014, 6016, 1);
+	o.told.mark[5] = mark_of("we", 5000, 6016, 1);
+	assert_int_equal(locks_at(&o), alone);
+	o = one_short();		/* it did */
+	o.told.mark[3] = mark_of("they", 5000, 6016, 1);
+	for (uint64_t s = 115; s < 124; s++)
+		if (one_probe(&o, s) == RECOVERY_WAITS)
+			assert_string_equal(o.by, "they");
+	assert_true(o.r.waits);
+	assert_false(recovery_cleared(&o.r));
+	assert_false(recovery_is_next(&o.r, 119 * SECOND));
+	o.told.mark[3].time = 6023;
+	assert_int_equal(one_probe(&o, 124), RECOVERY_OURS);
 }
 
 /* Restarted in the outage, and used by others since: it is not empty. */
@@ -1270,7 +1445,8 @@ test_blame_is_never_wrong(void **state)
 			.failed = failed, .before = &was, .used = true,
 			.host = "we" };
 		struct recovery_contact c = { 0 };
-		struct recovery_look look = { .asks = MCPROTO_ASK_STATS };
+		struct recovery_look look = { .asks = MCPROTO_ASK_STATS |
+			MCPROTO_ASK_MARKS };
 		struct mcproto_told told = { 0 };
 		struct recovery r = { 0 };
 		struct recovery_identity is, theirs = { 0 };
@@ -1727,6 +1903,11 @@ main(void)
 		cmocka_unit_test(test_who_is_next),
 		cmocka_unit_test(test_its_counters_begin_anew),
 		cmocka_unit_test(test_the_rule_changes),
+		cmocka_unit_test(test_it_is_not_judged_without_marks),
+		cmocka_unit_test(test_its_clock_fell_behind),
+		cmocka_unit_test(test_it_tells_in_the_end),
+		cmocka_unit_test(test_a_refusal_is_not_taken_back),
+		cmocka_unit_test(test_a_row_may_go_on),
 		cmocka_unit_test(test_contact),
 		cmocka_unit_test(test_whose_fault),
 		cmocka_unit_test(test_a_long_outage),

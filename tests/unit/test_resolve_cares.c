@@ -46,6 +46,7 @@ static struct {
 	const struct ifaddrs *host;	/* what this host has */
 	char **domains;			/* to search, NULL: none */
 	int ndomains, ndots, error;	/* of a new channel */
+	bool in_file;			/* /etc/hosts has a name after all */
 	char asked[16][256];		/* names, of IPv4 */
 	unsigned names;
 } dns = { .lock = PTHREAD_MUTEX_INITIALIZER,
@@ -71,6 +72,18 @@ ares_init_options(ares_channel *channel, struct ares_options *o, int mask)
 		return err;
 	snprintf(server, sizeof server, "127.0.0.1:%u", dns.port);
 	return ares_set_servers_ports_csv(*channel, server);
+}
+
+/* The second look at /etc/hosts. */
+int
+ares_gethostbyname_file(ares_channel channel, const char *name, int family,
+    struct hostent **host)
+{
+	int (*real)(ares_channel, const char *, int, struct hostent **);
+	void *symbol = dlsym(RTLD_NEXT, "ares_gethostbyname_file");
+
+	memcpy(&real, &symbol, sizeof real);
+	return real(channel, dns.in_file ? "localhost" : name, family, host);
 }
 
 /* It goes by what the test says, not by where it runs. */
@@ -634,6 +647,23 @@ test_no_hosts(void **state)
 	resolve_close(r);
 }
 
+/* The first look failed for a moment, or the name came in between. */
+static void
+test_hosts_that_change(void **state)
+{
+	struct resolve *r = opened(2);
+
+	(void)state;
+	dns.names = 0;
+	dns.in_file = true;
+	assert_string_equal(ask(r, "4-1.test").error,
+	    "/etc/hosts has changed, or could not be read for a moment");
+	assert_int_equal(dns.names, 0);
+	dns.in_file = false;
+	says(r, NULL);
+	resolve_close(r);
+}
+
 /* A host without IPv6 has no use for an address that is, and does not ask for
  * one: then it is not known that there is none. */
 static void
@@ -736,6 +766,7 @@ main(void)
 		cmocka_unit_test(test_search_order),
 		cmocka_unit_test(test_no_channel),
 		cmocka_unit_test(test_no_hosts),
+		cmocka_unit_test(test_hosts_that_change),
 		cmocka_unit_test(test_families),
 		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_bounded),

@@ -275,43 +275,43 @@ test_files(void **state)
 		struct tls_setup s;
 		const char *key, *path, *says;
 	} cases[] = {
-		{ { t->none, NULL, NULL, true }, "tls_ca", t->none,
+		{ { t->none, NULL, NULL, true, false }, "tls_ca", t->none,
 		  "cannot be read: No such file or directory; name a PEM "
 		  "file with certificates" },
-		{ { t->directory, NULL, NULL, true }, "tls_ca", t->directory,
+		{ { t->directory, NULL, NULL, true, false }, "tls_ca", t->directory,
 		  "cannot be read: not a regular file; name a PEM file with "
 		  "certificates" },
-		{ { t->key, NULL, NULL, true }, "tls_ca", t->key,
+		{ { t->key, NULL, NULL, true, false }, "tls_ca", t->key,
 		  "has no certificate in it; name a PEM file with "
 		  "certificates" },
-		{ { t->ca, t->none, t->key, true }, "tls_cert", t->none,
+		{ { t->ca, t->none, t->key, true, false }, "tls_cert", t->none,
 		  "cannot be read: No such file or directory; name a PEM "
 		  "file with a certificate" },
-		{ { t->ca, t->key, t->key, true }, "tls_cert", t->key,
+		{ { t->ca, t->key, t->key, true, false }, "tls_cert", t->key,
 		  "has no certificate in it; name a PEM file with a "
 		  "certificate" },
-		{ { t->ca, t->torn, t->key, true }, "tls_cert", t->torn,
+		{ { t->ca, t->torn, t->key, true, false }, "tls_cert", t->torn,
 		  "is damaged: bad end line; name a PEM file with a "
 		  "certificate" },
-		{ { t->ca, t->cert, t->ca, true }, "tls_key", t->ca,
+		{ { t->ca, t->cert, t->ca, true, false }, "tls_key", t->ca,
 		  "has no key in it that can be read; name a PEM file with a "
 		  "key, without a password" },
-		{ { NULL, NULL, t->ca, true }, "tls_key", t->ca,
+		{ { NULL, NULL, t->ca, true, false }, "tls_key", t->ca,
 		  "has no key in it that can be read; name a PEM file with a "
 		  "key, without a password" },
-		{ { t->ca, t->other, t->key, true }, "tls_key", t->key,
+		{ { t->ca, t->other, t->key, true, false }, "tls_key", t->key,
 		  "is not the key of tls_cert; name the one of that "
 		  "certificate" },
-		{ { t->ca, t->alien, t->key, true }, "tls_key", t->key,
+		{ { t->ca, t->alien, t->key, true, false }, "tls_key", t->key,
 		  "is not the key of tls_cert; name the one of that "
 		  "certificate" },
-		{ { t->ca, t->cert, t->locked, true }, "tls_key", t->locked,
+		{ { t->ca, t->cert, t->locked, true, false }, "tls_key", t->locked,
 		  "has a password, and nobody is there to type it; name a PEM "
 		  "file with a key, without a password" },
 	};
-	const struct tls_setup good[] = { { t->ca, t->cert, t->key, true },
+	const struct tls_setup good[] = { { t->ca, t->cert, t->key, true, false },
 		/* Only to be looked at. */
-		{ NULL, t->cert, NULL, true }, { NULL, NULL, t->key, true } };
+		{ NULL, t->cert, NULL, true, false }, { NULL, NULL, t->key, true, false } };
 	char why[TLS_WHY], want[TLS_WHY];
 
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -576,7 +576,7 @@ static void
 test_certificate(void **state)
 {
 	struct test *t = *state;
-	const struct tls_setup s = { t->ca, t->cert, t->key, true };
+	const struct tls_setup s = { t->ca, t->cert, t->key, true, false };
 	char why[TLS_WHY], byte;
 
 	SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER |
@@ -617,13 +617,22 @@ test_no_tls(void **state)
 }
 
 static void
-assert_plain(const struct test *t, const char *want)
+assert_plain_bytes(const struct test *t, const char *want, size_t len,
+    bool goes_on)
 {
 	char bytes[64];
-	const size_t n = tls_plain(t->conn, bytes, sizeof bytes);
+	bool more;
+	const size_t n = tls_plain(t->conn, bytes, sizeof bytes, &more);
 
-	assert_int_equal(n, strlen(want));
+	assert_int_equal(n, len);
 	assert_memory_equal(bytes, want, n);
+	assert_int_equal(more, goes_on);
+}
+
+static void
+assert_plain(const struct test *t, const char *want, bool goes_on)
+{
+	assert_plain_bytes(t, want, strlen(want), goes_on);
 }
 
 /* What it says that is no TLS is not lost: before we have begun, after that, or
@@ -648,18 +657,102 @@ test_plain(void **state)
 			send(t->fd[1], full + cut, (size_t)(len - cut), 0);
 		if (got == TLS_WANTS_READ)
 			assert_int_equal(tls_handshake(t->conn), TLS_FAILED);
-		assert_plain(t, full);
+		assert_plain(t, full, false);
 	}
 	/* TLS that fails is TLS. */
 	meet(t);
 	SSL_set_max_proto_version(t->ssl, TLS1_1_VERSION);
 	assert_int_equal(shake(t), TLS_FAILED);
-	assert_plain(t, "");
+	assert_plain(t, "", false);
 	/* It hangs up. */
 	meet(t);
 	shutdown(t->fd[1], SHUT_WR);
 	assert_int_equal(tls_handshake(t->conn), TLS_FAILED);
-	assert_plain(t, "");
+	assert_plain(t, "", false);
+}
+
+static void
+meet_plain(struct test *t, const char *bytes, size_t len)
+{
+	meet(t);
+	assert_int_equal(send(t->fd[1], bytes, len, 0), len);
+	assert_int_equal(tls_handshake(t->conn), TLS_FAILED);
+}
+
+/* The rest of a line is waited for, and of nothing else. */
+static void
+test_plain_goes_on(void **state)
+{
+	static const char full[] = "ERROR Too many open connections\r\n";
+	struct test *t = *state;
+	char long_line[65];
+
+	open_peer(t, t->ca, true, "mc.test");
+	meet_plain(t, full, 12);
+	for (int i = 0; i < 2; i++)
+		assert_plain(t, "ERROR Too ma", true);
+	send(t->fd[1], full + 12, 20, 0);
+	assert_plain(t, "ERROR Too many open connections\r", true);
+	send(t->fd[1], "\n", 1, 0);
+	assert_plain(t, full, false);
+	/* It hangs up. */
+	meet_plain(t, full, 12);
+	assert_plain(t, "ERROR Too ma", true);
+	shutdown(t->fd[1], SHUT_WR);
+	assert_plain(t, "ERROR Too ma", false);
+	/* No end to it. */
+	memset(long_line, 'x', 64);
+	long_line[64] = '\0';
+	meet_plain(t, long_line, 60);
+	assert_plain(t, long_line + 4, true);
+	send(t->fd[1], long_line, 60, 0);
+	assert_plain(t, long_line, false);
+	/* No text. */
+	meet_plain(t, "\x4a\0\0\0\x0a" "8.0.36", 11);
+	assert_plain_bytes(t, "\x4a\0\0\0\x0a" "8.0.36", 11, false);
+}
+
+/* Only four numbers begin a record. */
+static void
+test_no_records(void **state)
+{
+	struct test *t = *state;
+
+	open_peer(t, t->ca, true, "mc.test");
+	for (int first = 0; first < 256; first++) {
+		const char bytes[] = { (char)first, 'x', 'x', 'x', 'x', '\n' };
+		const bool record = first >= 20 && first <= 23;
+
+		meet_plain(t, bytes, sizeof bytes);
+		assert_plain_bytes(t, bytes, record ? 0 : sizeof bytes, false);
+	}
+}
+
+/* What the system trusts is read for servers, not to look at files. */
+static void
+test_looks(void **state)
+{
+	static const struct {
+		bool verify, look, reads;
+	} cases[] = { { true, false, true }, { true, true, false },
+		{ false, false, false } };
+	struct test *t = *state;
+
+	setenv("SSL_CERT_FILE", t->ca, 1);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		const struct tls_setup s = { .verify = cases[i].verify,
+			.look = cases[i].look };
+		char why[TLS_WHY];
+
+		forget(t);
+		assert_int_equal(tls_open(&t->tls, &s, why), 0);
+		t->peer = tls_peer_new(t->tls, "mc.test");
+		meet(t);
+		assert_int_equal(shake(t), TLS_READY);
+		assert_int_equal(tls_trusted(t->conn), cases[i].reads ||
+		    !cases[i].verify);
+	}
+	unsetenv("SSL_CERT_FILE");
 }
 
 static void
@@ -744,8 +837,9 @@ main(void)
 		TEST(test_whom), TEST(test_sessions), TEST(test_sessions_harm),
 		TEST(test_sessions_at_once), TEST(test_renewed),
 		TEST(test_foreign), TEST(test_certificate),
-		TEST(test_no_tls), TEST(test_plain), TEST(test_ends), TEST(test_more),
-		TEST(test_large),
+		TEST(test_no_tls), TEST(test_plain), TEST(test_plain_goes_on),
+		TEST(test_no_records), TEST(test_looks), TEST(test_ends),
+		TEST(test_more), TEST(test_large),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
