@@ -761,6 +761,8 @@ find_nothing(struct watch *w, const struct finding *f)
 	struct returning *b = &w->returning;
 
 	recovery_lost(&b->recovery, b->asks);
+	/* By the answer that made it UP, if none came after it. */
+	b->used |= w->entry.verdict.state == MCSHM_UP;
 	if (!verdict_out(&w->entry.verdict))
 		w->entry.gone_began = w->entry.good_began;
 	w->entry.returned &= ~(uint64_t)MCSHM_RETURNED_WAITS;

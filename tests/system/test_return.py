@@ -522,7 +522,8 @@ def test_it_was_never_used_here(house):
     ask(server, "set k 0 0 3\r\nold\r\n")
     wait_until(lambda: int(stats(server)["uptime"]) > 3, "it is older")
     server.stop()
-    checker = house.checker({"web": [server.line]}, defaults=FLUSH)
+    checker = house.checker({"web": [server.line]}, defaults=FLUSH | {
+        "interval": "1s", "stats_interval": "10s"})
     checker.wait_verdicts("DOWN")
     server.cont()
     shown = settled(checker, server, "unknown")
@@ -531,6 +532,10 @@ def test_it_was_never_used_here(house):
                           "values are possible: server=cache0")
     assert flushes(server) == 0
     assert "old" in ask(server, "get k\r\n")
+    # From now on it is, by the answer that made it UP: none came after it.
+    stopped(checker, [server])
+    wait_until(lambda: flushes(server) == 1, "it is flushed", 25)
+    assert "old" not in ask(server, "get k\r\n")
 
 
 @pytest.mark.takes(5)
