@@ -216,7 +216,7 @@ watch_inherit(struct watch *w, const struct publish_entry *left)
 	e->verdict = verdict_inherit(left->verdict, left->checked,
 	    w->pool->c->now, INHERIT_INTERVALS * w->pool->schedule.interval);
 	inherit_outage(e, left);
-	w->returning.used = verdict_out(&left->verdict) && e->gone_began != 0;
+	w->returning.used = e->gone_began != 0;
 	w->inherited = left->verdict.probes != 0;
 	w->pool->inherits |= w->inherited;
 }

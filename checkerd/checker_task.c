@@ -109,22 +109,31 @@ may_be_another(const struct finding *f)
 	    f->reason == MCSHM_R_NO_SOCKET || f->reason == MCSHM_R_TLS_FAILED);
 }
 
+/* It spoke TLS there: to an earlier daemon, where it is UP or RECOVERING, or
+ * was UP and is only silent. */
+static bool
+has_met(const struct watch *w)
+{
+	const struct mcshm_address *at = &w->entry.address[0];
+	const uint32_t state = w->entry.verdict.state;
+
+	if (state == MCSHM_UP || state == MCSHM_RECOVERING ||
+	    (state == MCSHM_HELD && w->returning.used))
+		return true;
+	return w->met.kind != MCSHM_KIND_NONE &&
+	    memcmp(&w->met, at, sizeof *at) == 0;
+}
+
 /*
  * A full server says so in plain text, before any TLS; so can whoever has its
- * port.  It is taken for the server where that spoke TLS before; and where it is
- * UP, as an earlier daemon may have left it, it stays so.  Else this says nothing
- * of it, good or bad.
+ * port.  It is taken for the server where that spoke TLS before.  Else this says
+ * nothing of it, good or bad.
  */
 static void
 task_greeted(struct watch *w, struct finding *f)
 {
-	const struct mcshm_address *at = &w->entry.address[0];
-	const bool known = w->met.kind != MCSHM_KIND_NONE &&
-	    memcmp(&w->met, at, sizeof *at) == 0;
-
 	f->reason = MCSHM_R_MAXCONNS;
-	f->class = known || w->entry.verdict.state == MCSHM_UP ?
-	    VERDICT_GOOD : VERDICT_VOID;
+	f->class = has_met(w) ? VERDICT_GOOD : VERDICT_VOID;
 }
 
 static void

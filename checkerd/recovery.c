@@ -426,6 +426,8 @@ uint32_t
 recovery_asks(struct recovery *r, const struct recovery_rule *rule,
     const struct recovery_now *now, struct mcproto_mark *mark)
 {
+	/* By now it may be another host's. */
+	r->unlock = r->unlock && lock_is_good(r, now->now);
 	if (!rule->flush && r->step != RECOVERY_DONE)
 		return MCPROTO_ASK_STATS;
 	switch ((enum recovery_step)r->step) {
@@ -547,7 +549,7 @@ learn_flush(struct recovery *r, const struct recovery_rule *rule,
 /* It has what it had, or may have. */
 static enum recovery_event
 learn_kept(struct recovery *r, const struct recovery_rule *rule,
-    const struct recovery_outage *o, const struct recovery_look *look)
+    const struct recovery_outage *o)
 {
 	const bool told = r->returned != 0;
 
@@ -556,7 +558,7 @@ learn_kept(struct recovery *r, const struct recovery_rule *rule,
 		    MCSHM_RETURNED_SAME : MCSHM_RETURNED_UNKNOWN;
 	if (rule->flush)
 		return told ? RECOVERY_QUIET : RECOVERY_KEPT;
-	r->unlock = r->step == RECOVERY_FLUSH && lock_is_good(r, look->ended);
+	r->unlock = r->step == RECOVERY_FLUSH;
 	return done(r, 0, RECOVERY_KEPT);
 }
 
@@ -780,6 +782,8 @@ learn_told(struct recovery *r, const struct recovery_look *look)
 	r->untold = 0;
 	if (r->dumb)
 		take_up(r, MCSHM_RETURNED_UNKNOWN);
+	if (look->told->locked)
+		r->locked = look->began;
 	learn_clock(r, look);
 	r->seen = recovery_identity(&look->told->stats, look->ended);
 }
@@ -845,7 +849,7 @@ learn_look(struct recovery *r, const struct recovery_rule *rule,
 		r->returned = 0;
 		return done(r, MCSHM_RETURNED_RESTARTED, RECOVERY_RESTARTED);
 	}
-	kept = learn_kept(r, rule, o, look);
+	kept = learn_kept(r, rule, o);
 	if (r->step == RECOVERY_DONE)
 		return kept;
 	event = learn_foreign(r, o, look, by);

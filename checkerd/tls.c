@@ -516,7 +516,8 @@ tls_plain(struct tls_conn *c, char *bytes, size_t size, bool *more)
 	if (c->came == 0 || !is_record(c->first[0]))
 		n = recv(SSL_get_fd(c->ssl), c->first + c->came,
 		    TLS_FIRST - c->came, MSG_DONTWAIT);
-	*more = n < 0 && (errno == EAGAIN || errno == EINTR);
+	*more = n < 0 && c->came < TLS_FIRST &&
+	    (errno == EAGAIN || errno == EINTR);
 	if (n > 0) {
 		c->came += (size_t)n;
 		*more = c->came < TLS_FIRST;

@@ -208,6 +208,8 @@ def test_a_greeting_of_who_spoke_tls(house, tls):   # noqa: F811
         connection.recv(1000)
         if mode[-1] == "greets":
             connection.sendall(GREETING)
+        if mode[-1] == "hangs":
+            connection.recv(1000)       # until it is left
         connection.shutdown(socket.SHUT_RDWR)
 
     def turn(to):
@@ -230,7 +232,8 @@ def test_a_greeting_of_who_spoke_tls(house, tls):   # noqa: F811
             {"web": pool(server, tls="yes", tls_ca=tls.path("ca"))},
             checker={"log_probes": "all"},
             defaults=ONLY_PROBES | FAST | {
-                "fresh_every": 0, "min_down_time": 0, "rise": 1})
+                "fresh_every": 0, "min_down_time": 0, "rise": 1,
+                "rehash_after": "20s"})
         for how in ("speaks", "greets"):
             turn("speaks")
             checker.wait_verdicts("UP")
@@ -242,6 +245,10 @@ def test_a_greeting_of_who_spoke_tls(house, tls):   # noqa: F811
         checker.start()
         wait_greeting()
         assert checker.verdicts() == {"mc": "UP"}
+        turn("hangs")
+        checker.wait_verdicts("HELD")
+        turn("greets")
+        checker.wait_verdicts("UP")
         turn("ends")
         checker.wait_verdicts("DOWN")
         turn("greets")          # and it never spoke TLS to this one

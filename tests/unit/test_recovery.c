@@ -1098,6 +1098,11 @@ test_the_rule_changes(void **state)
 	o.rule = none;
 	assert_int_equal(one_probe(&o, 138), RECOVERY_KEPT);
 	assert_int_equal(one_asks(&o, 139 * SECOND), 0);
+	/* So it may where the next probe is late. */
+	o = one_locked(&flush);
+	o.rule = none;
+	assert_int_equal(one_probe(&o, 132), RECOVERY_KEPT);
+	assert_int_equal(one_asks(&o, 139 * SECOND), 0);
 }
 
 /* Marks -------------------------------------------------------------------- */
