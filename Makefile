@@ -55,8 +55,9 @@ ldflags   = -pthread $(san) $(LDFLAGS)
 # Names by c-ares, where it is (make CARES= does without).
 CARES    ?= $(shell $(PKG_CONFIG) --exists libcares 2>/dev/null && echo yes)
 CARES    := $(CARES)
-$(B)/checkerd/resolve_cares.o $(B)/tests/unit/test_resolve_cares.o: cppflags += \
-            $(shell $(PKG_CONFIG) --cflags libcares 2>/dev/null)
+cares_o  := $(addprefix $(B)/,checkerd/resolve_cares.o \
+            tests/unit/test_resolve_cares.o)
+$(cares_o): cppflags += $(shell $(PKG_CONFIG) --cflags libcares 2>/dev/null)
 libs_cares = $(if $(CARES),$(shell $(PKG_CONFIG) --libs libcares))
 
 # TLS by OpenSSL, where it is (make OPENSSL= does without).
@@ -76,13 +77,13 @@ building := scheme_build scheme_maglev scheme_ring hash_sha1
 library  := $(scheme) sums bootid reader follow pick suspect candidates run \
             report snapshot names
 pure     := verdict faults mcproto schedule address servers doubt failopen \
-            recovery course
+            recovery recovery_marks course
 conf     := conf conf_read conf_key conf_text conf_auth conf_server \
             conf_buckets conf_check conf_scheme conf_probe conf_say
-effect   := log $(conf) resolve resolve_$(if $(CARES),cares,libc) $(tls) conn probe \
-            scan publish publish_file publish_image notify reports
+effect   := log $(conf) resolve resolve_$(if $(CARES),cares,libc) $(tls) \
+            conn probe scan publish publish_file publish_image notify reports
 top      := checker checker_watch checker_task checker_admin checker_asking \
-            checker_fault checker_return \
+            checker_fault checker_return checker_left \
             checker_doubt checker_name checker_pool checker_setup \
             checker_report checker_tell checker_terms checker_line \
             checker_supervise main
@@ -209,7 +210,8 @@ $(B)/mcshm-memcached.pc: clients/libmemcached/mcshm-memcached.pc.in
 $(B)/mcshm.pc $(B)/mcshm-memcached.pc: Makefile include/mcshm.h $(B)/.paths
 	@mkdir -p $(@D)
 	$(Q)sed -e 's|@prefix@|$(prefix)|' -e 's|@libdir@|$(libdir)|' \
-	    -e 's|@includedir@|$(includedir)|' -e 's|@version@|$(VERSION)|' $(filter %.pc.in,$^) >$@
+	    -e 's|@includedir@|$(includedir)|' -e 's|@version@|$(VERSION)|' \
+	    $(filter %.pc.in,$^) >$@
 
 # Unit tests: test_X links exactly the objects that it names here, so that a
 # unit which grows a dependency breaks its test's link.
@@ -217,7 +219,7 @@ need_verdict  := checkerd/verdict
 need_doubt    := checkerd/doubt
 need_failopen := checkerd/failopen
 need_course   := checkerd/course
-need_recovery := checkerd/recovery
+need_recovery := checkerd/recovery checkerd/recovery_marks
 need_schedule := checkerd/schedule checkerd/verdict
 need_mcproto  := checkerd/mcproto
 need_address  := checkerd/address
@@ -232,6 +234,7 @@ need_faults   := checkerd/faults
 need_scan     := checkerd/scan checkerd/conn checkerd/tls_none checkerd/mcproto
 need_probe    := checkerd/probe checkerd/conn checkerd/$(tls) \
                  checkerd/mcproto
+need_probe_tls := checkerd/probe checkerd/conn checkerd/mcproto
 need_tls      := checkerd/tls
 need_reports  := checkerd/reports
 need_scheme   := tests/unit/mkplace tests/unit/rule $(scheme:%=libmcshm/%) \
@@ -268,10 +271,12 @@ libs_scheme   := -lhashkit -lmemcached
 libs_scheme_ring := -lmemcached
 libs_hash     := -lhashkit
 libs_probe    := -lev $(libs_tls)
+libs_probe_tls := -lev
 libs_scan     := -lev
 libs_resolve_cares := $(libs_cares)
-unit := verdict recovery doubt failopen course faults scan schedule mcproto address servers conf log notify resolve \
-        $(if $(CARES),resolve_cares) $(if $(OPENSSL),tls) probe \
+unit := verdict recovery doubt failopen course faults scan schedule \
+        mcproto address servers conf log notify resolve \
+        $(if $(CARES),resolve_cares) $(if $(OPENSSL),tls) probe probe_tls \
         reports hash scheme scheme_move scheme_ring format reader \
         reader_threads run publish dump dump_picture dump_hostile golden
 
@@ -304,6 +309,13 @@ $(B)/tests/other_clock.so: tests/system/other_clock.c
 
 # How often memory is asked for.
 $(B)/tests/count_malloc.so: tests/system/count_malloc.c
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -fPIC -shared $(CFLAGS) \
+	    -o $@ $<
+
+# A daemon that is slow itself.
+$(B)/tests/slow_connect.so: tests/system/slow_connect.c
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -fPIC -shared $(CFLAGS) \
@@ -433,13 +445,13 @@ $(B)/tests/fuzz_%: $(B)/tests/fuzz/fuzz_%.o \
 
 .PRECIOUS: $(B)/%.o
 
-# Checking.  The units that readers and the file depend on run once more in
-# sanitizer builds; with SAN given, everything runs in that one build instead.
-asan_unit := $(filter run reader% format verdict mcproto tls hash scheme% publish \
-             dump_hostile,$(unit))
-tsan_unit := $(filter run reader% format mcproto scheme publish,$(unit))
-helper    := fakemc mkpool client other_clock.so count_malloc.so writer \
-             soak_reader peers_ours peers_libmemcached $(if $(memc),memc)
+# Checking.  Units run once more in sanitizer builds, but for those that take
+# long there and meet hostile input elsewhere (tests/fuzz); for TSan, what runs
+# in threads.  With SAN given, everything runs in that one build instead.
+asan_unit := $(filter-out conf dump dump_picture golden,$(unit))
+tsan_unit := $(filter run reader% format mcproto scheme publish resolve,$(unit))
+helper    := fakemc mkpool client other_clock.so count_malloc.so slow_connect.so \
+             writer soak_reader peers_ours peers_libmemcached $(if $(memc),memc)
 asan_b    := $(B)/san-address-undefined
 tsan_b    := $(B)/san-thread
 unit_t    := $(unit:%=$(B)/tests/test_%)
@@ -634,9 +646,10 @@ help:
 	@echo 'CC, CFLAGS, CPPFLAGS, LDFLAGS, LDLIBS: yours, added to ours'
 	@echo 'WERROR=1: warnings are errors.  NO_DEPS=1: never run apt-get'
 
-.PHONY: all deps check check-build check-asan check-tsan proof-build hostile-build \
-        fuzz-build demo bench bench-storm bench-checker soak \
+.PHONY: all deps check check-build check-asan check-tsan proof-build \
+        hostile-build fuzz-build demo bench bench-storm bench-checker soak \
         proof install uninstall install-python uninstall-python \
-        without-python without-libmemcached without-cares without-openssl clean help FORCE
+        without-python without-libmemcached without-cares without-openssl \
+        clean help FORCE
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

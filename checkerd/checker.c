@@ -23,6 +23,8 @@
 #define READY_AFTER 2.0			/* s; servers that do not answer must
 					 * not hold up the boot */
 #define LATE (SECOND / 1000)
+#define SLEPT (LATE / 5)		/* what asks for events, and needs not
+					 * wait for one, is back sooner */
 
 uint64_t
 checker_clock(clockid_t which)
@@ -31,6 +33,12 @@ checker_clock(clockid_t which)
 
 	clock_gettime(which, &t);
 	return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
+}
+
+uint64_t
+checker_today(void)
+{
+	return checker_clock(CLOCK_REALTIME) / SECOND;
 }
 
 uint64_t
@@ -60,6 +68,9 @@ on_turn(struct ev_loop *loop, ev_check *w, int events)
 	(void)loop;
 	(void)events;
 	c->now = c->turned = checker_clock(CLOCK_BOOTTIME);
+	/* What has come in came just now, and waited for nobody. */
+	if (c->turned - c->settled > SLEPT)
+		c->busy = 0;
 	doubt_turn(c, last);
 	for (uint32_t i = 0; i < c->pools; i++)
 		publish_clock(c->pool[i]->publish, c->now);
@@ -73,7 +84,10 @@ on_settle(struct ev_loop *loop, ev_prepare *w, int events)
 	(void)loop;
 	(void)events;
 	supervise_settle(c);
-	c->busy = checker_clock(CLOCK_BOOTTIME) - c->turned;
+	c->settled = checker_clock(CLOCK_BOOTTIME);
+	c->busy = c->settled - c->turned;
+	if (c->busy >= LATE)
+		c->late += c->busy;
 }
 
 static void
@@ -86,6 +100,7 @@ on_beat(struct ev_loop *loop, ev_timer *w, int events)
 	(void)loop;
 	(void)events;
 	report_check(c);
+	asking_look(c);
 	for (uint32_t i = 0; i < c->pools; i++)
 		publish_beat(c->pool[i]->publish, now);
 }
@@ -177,6 +192,7 @@ checker_free(struct checker *c)
 	resolve_close(c->resolve);
 	probes_close(c->probes);
 	fault_close(c);
+	removed_free(&c->removed);
 	free(c->pool);
 	free(c);
 }

@@ -92,6 +92,9 @@ bool checker_reload(struct checker *c, const struct checker_setup *s);
 /* The new ini was refused: tell the supervisor that we run on the old one. */
 void checker_reload_refused(struct checker *c);
 
+/* REALTIME s: for main, which is to know whether a certificate has ended. */
+uint64_t checker_today(void);
+
 /* End probes and threads, leave the files to the next daemon. */
 void checker_close(struct checker *c);
 

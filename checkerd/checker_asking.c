@@ -97,13 +97,23 @@ asking_request(struct asking *a)
 	return 0;
 }
 
+static bool
+ends_soon(const struct asking *a)
+{
+	return checker_today() + TLS_ENDS_SOON > tls_span(a->tls).until;
+}
+
 static int
 asking_tls(struct asking *a, const struct checker_pool *s)
 {
 	char why[TLS_WHY];
 
-	if (!s->asking.tls || tls_open(&a->tls, &s->asking.files, why) == 0)
+	if (!s->asking.tls)
 		return 0;
+	if (tls_open(&a->tls, &s->asking.files, why) == 0) {
+		a->soon = ends_soon(a);		/* as the ini's reader says */
+		return 0;
+	}
 	log_err("pool %s: %s", s->roster.pool, why);
 	return -1;
 }
@@ -151,24 +161,59 @@ asking_free(struct asking *a)
 }
 
 bool
+asking_in_time(const struct pool *p)
+{
+	const struct tls_span good = tls_span(p->asking->tls);
+	const uint64_t now = checker_today();
+	bool *told = now < good.from ? &p->asking->early : &p->asking->ended;
+
+	if (now >= good.from && now < good.until)
+		return true;
+	if (!*told)
+		tell_ended(p, good);
+	*told = true;
+	return false;
+}
+
+void
+asking_look(const struct checker *c)
+{
+	for (uint32_t i = 0; i < c->pools; i++) {
+		struct asking *a = c->pool[i]->asking;
+
+		if (a->tls == NULL || a->ended || !ends_soon(a))
+			continue;
+		if (checker_today() >= tls_span(a->tls).until)
+			asking_in_time(c->pool[i]);
+		else if (!a->soon)
+			tell_soon(c->pool[i], tls_span(a->tls));
+		a->soon = true;
+	}
+}
+
+bool
 asking_same(const struct asking *a, const struct asking *b)
 {
 	return memcmp(&a->words, &b->words, sizeof a->words) == 0 &&
 	    tls_same(a->tls, b->tls);
 }
 
+const char *
+asking_name(const struct asking *a, const struct server *server)
+{
+	if (a->words.tls_name[0] == '\0' &&
+	    server->address.kind != MCSHM_KIND_UNIX)
+		return server->address.host;
+	return a->words.tls_name;
+}
+
 int
 asking_peer(struct tls_peer **peer, const struct asking *a,
     const struct server *server)
 {
-	const struct address *where = &server->address;
-	const char *name = a->words.tls_name;
-
 	*peer = NULL;
 	if (a->tls == NULL)
 		return 0;
-	if (name[0] == '\0' && where->kind != MCSHM_KIND_UNIX)
-		name = where->host;
-	*peer = tls_peer_new(a->tls, name);
+	*peer = tls_peer_new(a->tls, asking_name(a, server));
 	return *peer != NULL ? 0 : -1;
 }

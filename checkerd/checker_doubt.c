@@ -10,6 +10,7 @@
 #include <time.h>
 
 #define TICK (SECOND / 4)
+#define TILT_EACH (60 * SECOND)
 
 static struct doubt_clocks
 clocks_read(void)
@@ -29,6 +30,16 @@ swap_count(uint32_t *count, bool *counted, bool counts)
 	*counted = counts;
 }
 
+/* By now; what it was when it was taken out says nothing of that. */
+static bool
+is_silent(const struct watch *w)
+{
+	const struct verdict *v = &w->entry.verdict;
+
+	return verdict_silent(v) && (v->history & 1) == 0 &&
+	    (w->told || !w->recalled);
+}
+
 /* Those in whose favour can be doubted: not one that answers again. */
 static void
 doubt_count(struct watch *w)
@@ -42,7 +53,7 @@ doubt_count(struct watch *w)
 	    probed && verdict_unanswered(&e->verdict));
 	swap_count(&d->ready, &w->counted.ready, e->admin == MCSHM_READY);
 	swap_count(&d->silent, &w->counted.silent, e->admin == MCSHM_READY &&
-	    verdict_silent(&e->verdict) && (e->verdict.history & 1) == 0);
+	    is_silent(w));
 }
 
 static bool
@@ -115,7 +126,7 @@ awareness_check(struct pool *p)
 		tell_awareness(p);
 }
 
-/* A server that clients use all the same is not kept from them because it
+/* A server that clients used all the time is not kept from them because it
  * answers again: it is not RECOVERING, and is used until it is UP.  Nor is one
  * that others had all the time: it will not be flushed. */
 struct verdict_rule
@@ -125,7 +136,7 @@ doubt_rule(const struct watch *w)
 	struct verdict_rule rule = p->verdict;
 
 	rule.rehash_after = doubt_patience(rule.rehash_after, p->awareness);
-	if (w->entry.open ||
+	if (return_was_open(w) ||
 	    w->returning.recovery.returned & MCSHM_RETURNED_OUR_FAULT)
 		rule.recovery = 0;
 	return rule;
@@ -206,19 +217,54 @@ tilt_publish(struct checker *c)
 	}
 }
 
+/* When it begins and ends, and again while it lasts; where one follows another,
+ * that they do, and the end of all. */
+static bool
+tilt_is_news(const struct checker *c, const struct doubt *was)
+{
+	const struct doubt *d = &c->doubt;
+
+	if (d->worn != was->worn && !d->worn)
+		return true;
+	if (d->tilt && d->looked.boot - c->tilt_told >= TILT_EACH)
+		return true;
+	return d->worn ? d->tilt && !c->worn_told : d->tilt != was->tilt;
+}
+
+/* Of a sign alone only probes that overlap it are void; but who was silent
+ * before it was not, in it, for all we know. */
+static void
+doubt_skip(struct checker *c)
+{
+	for (uint32_t i = 0; i < c->pools; i++) {
+		struct pool *p = c->pool[i];
+
+		for (uint32_t j = 0; j < p->roster.servers.n; j++) {
+			struct publish_entry *e = &p->watch[j]->entry;
+
+			e->verdict = verdict_blind(e->verdict, c->doubt.from);
+		}
+	}
+}
+
 /* seen: when the loop was last known to serve what was due. */
 static void
 doubt_now(struct checker *c, uint64_t seen)
 {
 	const struct doubt_clocks now = clocks_read();
-	const bool was = c->doubt.tilt;
+	const struct doubt was = c->doubt;
 
 	c->doubt = doubt_look(c->doubt, &c->tilt, seen, &now,
 	    now.boot + TICK);
-	if (c->doubt.tilt == was)
+	if (c->doubt.bare && c->doubt.signs == now.boot)
+		doubt_skip(c);
+	if (c->doubt.tilt != was.tilt)
+		tilt_publish(c);
+	if (!tilt_is_news(c, &was))
 		return;
-	tilt_publish(c);
-	tell_tilt(c);
+	c->tilt_told = now.boot;
+	c->worn_told = c->doubt.worn;
+	tell_tilt(c, &was);
 }
 
 /* All that is due is due at once, and would be for ever. */
@@ -283,12 +329,15 @@ void
 doubt_finding(struct watch *w, struct finding *f)
 {
 	const struct checker *c = w->pool->c;
-	const uint64_t silent = w->entry.verdict.silent_since;
+	enum doubt_worth worth;
 
 	f->doubtful = doubt_covered(c, f->began, f->ended);
-	if (f->class != VERDICT_SILENCE || (!f->doubtful &&
-	    (silent == 0 || !doubt_covered(c, silent, f->ended))))
+	if (f->class != VERDICT_SILENCE)
 		return;
-	f->class = VERDICT_VOID;
+	worth = doubt_silence(&c->doubt, w->entry.verdict.silent_since,
+	    f->began, f->ended);
+	if (worth == DOUBT_SAYS)
+		return;
+	f->class = worth == DOUBT_SAYS_LESS ? VERDICT_BLIND : VERDICT_VOID;
 	f->reason = MCSHM_R_TILT;
 }

@@ -8,6 +8,7 @@
  *	checker_asking.c one pool: what its probes ask with
  *	checker_fault.c	one server: what is wrong with one that answers
  *	checker_return.c one server: may one that was DOWN be trusted again?
+ *	checker_left.c	servers that were taken out while they were DOWN
  *	checker_doubt.c	ourselves: TILT, awareness, failing open
  *	checker_name.c	one server: its name -> its addresses
  *	checker_pool.c	one pool: flags, first results, events of its publisher
@@ -32,8 +33,7 @@
 #include "reports.h"
 #include "resolve.h"
 #include "scan.h"
-
-#define SECOND UINT64_C(1000000000)	/* ns */
+#include "span.h"
 
 /* What of a pool speaks for a doubt, and what of a server was counted there. */
 struct doubted {
@@ -61,6 +61,8 @@ struct asking {
 	struct probe_request plain;	/* for words.asks */
 	char *text;			/* of it */
 	struct tls *tls;		/* NULL: plain */
+	bool soon, early, ended;	/* our certificate ends soon, is not good
+					 * yet, has ended, as was told */
 };
 
 /* The way back of one that was DOWN; and what is needed for it before. */
@@ -109,16 +111,25 @@ struct watch {
 					 * the next question for one */
 	uint64_t due_at;
 	uint64_t began;			/* the last probe started, 0: none */
+	uint64_t late;			/* the checker's, then */
 	bool told;			/* had a result from us */
 	bool reported;			/* by a client, since `began` */
 	bool replies;			/* the probe under way was asked for by
 					 * a report */
 	bool inherited;			/* its entry is of an earlier daemon */
+	bool recalled;			/* or was left when it was taken out */
+	bool vague;			/* its average time began with one that
+					 * may be our own */
 	struct counted counted;
 	struct tls_peer *peer;		/* NULL: no TLS */
+	const char *tls_why;		/* what was wrong with it last; NULL */
+	bool tls_cert;			/* that is about the server's
+					 * certificate */
+	const char *tls_told;		/* likewise, as was told */
 	struct mcshm_address met;	/* where it last spoke TLS */
 	struct key_admin key_admin;
 	uint32_t fresh_in;		/* probes; 0: not counted yet */
+	const struct finding *found;	/* is being judged, or NULL */
 
 	struct returning returning;
 	struct left left;
@@ -136,6 +147,8 @@ struct watch {
 					 * in use any more */
 	bool unrouted;			/* this host has no way to the address
 					 * in use, as the last probe found */
+	bool unheard;			/* the last probe ended without a good
+					 * answer, of whatever kind */
 	struct course course;		/* what its name's answers say of that */
 	uint32_t moves;			/* since it was last well for a while */
 	uint64_t settle_until;		/* no trial before */
@@ -219,7 +232,9 @@ struct pool {
 	ev_timer patience;		/* with servers that were added */
 	ev_timer answers;		/* to reports, held back */
 	uint64_t published;		/* when, at once */
-	bool added;			/* readers are not on this roster yet */
+	bool added;			/* readers shall not be on this roster
+					 * yet */
+	char trouble[400];		/* why they are not, though they shall */
 	bool changed;			/* count it, before the loop sleeps */
 	bool inherits;			/* verdicts of an earlier daemon */
 	uint32_t untold;		/* probed servers without a result */
@@ -231,6 +246,12 @@ struct pool {
 	struct pool_count count;
 	bool none;			/* is usable, as was told */
 	struct tell tell;
+};
+
+/* Servers that are in no pool any more, and how they were when they went. */
+struct removed {
+	struct servers servers;
+	struct publish_entry *entry;	/* [servers.n] */
 };
 
 /* What clients tell us. */
@@ -257,6 +278,7 @@ struct checker {
 	struct look *look;		/* [LOOKS], in checker_fault.c */
 	struct pool **pool;
 	uint32_t pools;
+	struct removed removed;
 	uint64_t heartbeat;
 	enum checker_log log_probes;
 	struct publish_about about;
@@ -265,12 +287,17 @@ struct checker {
 
 	struct doubt doubt;
 	struct doubt_rule tilt;
+	uint64_t tilt_told;		/* when, */
+	bool worn_told;			/* and that it was worn out */
 	ev_timer tick;
 	uint64_t ticks;
 
 	uint64_t now;			/* of this turn; as ev_now() */
 	uint64_t turned;		/* when this turn began, */
-	uint64_t busy;			/* and how long the last one took */
+	uint64_t settled;		/* when the last one ended, */
+	uint64_t busy;			/* and how long it took; 0: the loop has
+					 * slept since, and nothing waited */
+	uint64_t late;			/* how long all took that took long */
 	ev_check turn;
 	ev_prepare settle;
 	ev_timer beat;
@@ -280,7 +307,7 @@ struct checker {
 	ev_timer feed;			/* WATCHDOG */
 	uint64_t feed_at;		/* planned */
 
-	bool ready, reloading;
+	bool ready, reloading, reloaded;
 	bool owes_ready, owes_status;	/* not received by the supervisor yet, */
 	uint64_t owes_reloading;	/* nor this: MONOTONIC us, 0 */
 	uint64_t local_errors;		/* own faults, in all */
@@ -327,6 +354,9 @@ void watch_told(struct watch *w);
 void watch_reported(struct watch *w);
 /* A probe, or a question for its name, failed for this reason. */
 void watch_reason(struct watch *w, enum mcshm_reason reason);
+/* It could not be looked at, for a fault of ours: at this time, and maybe
+ * before. */
+void watch_unseen(struct watch *w, uint64_t began);
 /* Publish its entry, now or with the next beat. */
 void watch_publish(struct watch *w, bool now);
 /* Another verdict than it had: published at once, told. */
@@ -355,6 +385,13 @@ bool asking_same(const struct asking *a, const struct asking *b);
 /* The TLS of one server, NULL where there is none; 0, or -1: no memory. */
 int asking_peer(struct tls_peer **peer, const struct asking *a,
     const struct server *server);
+/* Our certificate is good now; else that is told, once. */
+bool asking_in_time(const struct pool *p);
+/* Each heartbeat: does one of ours end soon, or has it?  We may run for longer
+ * than it is good. */
+void asking_look(const struct checker *c);
+/* What a server's certificate must say; "": anything. */
+const char *asking_name(const struct asking *a, const struct server *server);
 
 /* checker_admin.c */
 /* In maintenance by the key in it, not by the ini: it is asked for that key. */
@@ -389,6 +426,12 @@ bool fault_tls_ends(const struct watch *w);
 
 /* checker_return.c */
 uint32_t return_asks(struct watch *w);
+/* Others wait for what it does next. */
+bool return_hurries(const struct watch *w);
+/* It comes back anew: by other rules, or from another outage. */
+void return_forget(struct watch *w);
+/* Clients used it all the time, for its pool fails open. */
+bool return_was_open(const struct watch *w);
 /* Its connection is lost: it may be another process. */
 void return_lost(struct watch *w);
 /* The probe under way ends without a result. */
@@ -399,6 +442,14 @@ void return_replace(struct watch *w, const struct mcshm_address *was);
 /* Learn who answers; f->cleared unless it is to wait. */
 void return_finding(struct watch *w, struct finding *f);
 
+/* checker_left.c */
+void removed_free(struct removed *r);
+/* Those of its servers that are DOWN or RECOVERING, and do not stay; 0 or
+ * ENOMEM. */
+int removed_pool(struct removed *r, const struct pool *p, const bool *stays);
+/* Those of `of` that are not back; 0 or ENOMEM. */
+int removed_rest(struct removed *r, const struct removed *of, const bool *back);
+
 /* checker_doubt.c */
 void doubt_start(struct checker *c);
 void doubt_stop(struct checker *c);
@@ -406,7 +457,7 @@ void doubt_stop(struct checker *c);
 void doubt_turn(struct checker *c, uint64_t last);
 /* What was between these two times can not be judged: we did not look. */
 bool doubt_covered(const struct checker *c, uint64_t began, uint64_t ended);
-/* Silence that may be our own doing is made void. */
+/* Silence that may be our own doing is made void, or worth less. */
 void doubt_finding(struct watch *w, struct finding *f);
 /* w's verdict was stepped, and is not published yet. */
 void doubt_verdict(struct watch *w);
@@ -438,9 +489,13 @@ void pool_first_results(struct pool *p);
 void pool_flags(struct pool *p);
 /* Flags, and who is `open`, a bit each: in one. */
 void pool_fail_open(struct pool *p, const uint64_t *open);
+/* Who could not be looked at for so long is unseen, ns. */
+uint64_t pool_unseen_after(const struct pool *p);
 /* Readers shall go on to the pool's roster once the added servers had their
  * chance of a first result. */
 void pool_exchange_soon(struct pool *p);
+/* How far they are; p->trouble, where that is in vain. */
+enum publish_progress pool_progress(struct pool *p);
 /* Publish what is known, at once. */
 void pool_publish(struct pool *p);
 /* The same for what a report asked for and what changes no verdict; soon, where
@@ -475,13 +530,16 @@ void tell_debug(const struct watch *w, const char *what);
 void tell_admin(struct watch *w, uint32_t was);
 /* It answers "mn" with an error. */
 void tell_no_mn(const struct watch *w);
-void tell_fault(struct watch *w, int sys_errno);
+void tell_fault(struct watch *w, const struct finding *f);
+/* Our certificate has ended, or has yet to begin; or it ends soon. */
+void tell_ended(const struct pool *p, struct tls_span good);
+void tell_soon(const struct pool *p, struct tls_span good);
 void tell_name(struct watch *w, enum tell_kind kind, const char *why);
-/* It has begun, or is over. */
-void tell_tilt(const struct checker *c);
+/* It has begun, goes on, or is over. */
+void tell_tilt(const struct checker *c, const struct doubt *was);
 void tell_awareness(const struct pool *p);
 void tell_fail_open(const struct pool *p, enum failopen_state was);
-/* Bits of `degraded` are others than they were. */
+/* Bits of `degraded` are others than they were, or for another reason. */
 void tell_degraded(struct watch *w, uint64_t was);
 /* A step of its way back: what; the host or pool that it is about, NULL; how
  * long it still takes, ns, 0. */

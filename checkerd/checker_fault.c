@@ -18,7 +18,6 @@
 
 #define LOOKS 8u
 static_assert(LOOKS * SCAN_MOST == CHECKER_SCANNED, "main lets us have them");
-#define TLS_ENDS_SOON (7 * 86400u)	/* s */
 
 static void look_done(struct scan *s, const struct scan_result *r);
 
@@ -67,8 +66,11 @@ fault_show(struct watch *w)
 	    f->stuck : 0;
 	e->rtt_usual_us = f->usual / 1000 < UINT32_MAX ?
 	    (uint32_t)(f->usual / 1000) : UINT32_MAX;
-	if (e->degraded != was)
+	/* Its certificate was to end soon, and has: another story. */
+	if (e->degraded != was || ((was & MCSHM_DEGRADED_TLS) &&
+	    w->tls_why != NULL && w->tls_why != w->tls_told))
 		tell_degraded(w, was);
+	w->tls_told = w->tls_why;
 }
 
 /* Scans -------------------------------------------------------------------- */
@@ -157,6 +159,10 @@ look_done(struct scan *s, const struct scan_result *r)
 
 	if (doubt_covered(w->pool->c, one.began, one.ended))
 		one.failed++;		/* of our own */
+	if (r->no_tls != 0 && r->why != NULL) {
+		w->tls_why = r->why;
+		w->tls_cert = false;
+	}
 	faults_scan(&w->faults, &w->pool->faults, &one);
 	fault_show(w);
 	watch_publish(w, false);
@@ -230,7 +236,10 @@ fault_finding(struct watch *w, struct finding *f)
 	const struct faults_rule *rule = &w->pool->faults;
 	const struct mcproto_told *told = r->told;
 	const struct faults_stats stats = stats_of(&told->stats);
-	const struct faults_probe one = { .reason = f->reason,
+	const bool refused = r->reason == MCSHM_R_TLS_FAILED &&
+	    f->class == VERDICT_LOCAL;
+	const struct faults_probe one = {
+		.reason = refused ? MCSHM_R_TLS_FAILED : f->reason,
 		.class = f->class, .fresh = r->fresh, .kept = r->kept,
 		.timed = !f->doubtful && !r->partial, .busy = f->busy,
 		.stats_asked = w->stats_asked,

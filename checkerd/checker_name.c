@@ -23,12 +23,14 @@
  *
  * Only where the name leads elsewhere, and the server is DOWN where it was or
  * was never seen there, it is given up without a trial: somebody else may get
- * its address.  Nobody moves to where another server of the pool is.
+ * its address.  Nobody moves to where another server of the pool is; but one
+ * that the pool has twice, by one name or by two, moves by both.
  *
- * A move steps no verdict.  One that is astray is another server afterwards: it
- * has its predecessor's state until it answers, and else nothing of it.  Where
- * the name leads back to the server before that one, it is that one again, and
- * comes back as from an outage: it may have what it had.
+ * A move is no result, and steps no verdict.  But one that is astray is another
+ * server afterwards: it has its predecessor's state until it answers, and else
+ * nothing of it.  Where the name leads back to the server before that one, it is
+ * that one again, and comes back as from an outage, RECOVERING where it was UP:
+ * it may have what it had.
  */
 #include "checker_engine.h"
 
@@ -108,20 +110,31 @@ is_failing(const struct watch *w)
 	return v->probes != 0 && (v->history & 1) == 0;
 }
 
+/* Where it is, it is of no use to us.  What the verdict knows of one that rests
+ * by its own word is from before. */
+static bool
+is_unheard(const struct watch *w)
+{
+	return w->unrouted || (admin_is_resting(w) ? w->unheard :
+	    is_failing(w));
+}
+
 /* And another address may help. */
 static bool
 is_unreached(const struct watch *w)
 {
+	const struct publish_entry *e = &w->entry;
+
 	if (w->unrouted)
 		return true;
-	switch (w->entry.reason) {
+	switch (admin_is_resting(w) ? e->result : e->reason) {
 	case MCSHM_R_REFUSED:
 	case MCSHM_R_RESET:
 	case MCSHM_R_CLOSED:
 	case MCSHM_R_TIMEOUT:
 	case MCSHM_R_CONNECT_TIMEOUT:
 	case MCSHM_R_UNREACHABLE:
-		return is_failing(w);
+		return is_unheard(w);
 	default:
 		return false;
 	}
@@ -143,6 +156,7 @@ name_failed(struct watch *w, const char *why)
 		return;
 	e->result = MCSHM_R_UNRESOLVED;
 	watch_reason(w, MCSHM_R_UNRESOLVED);
+	watch_unseen(w, w->pool->c->now);
 	e->local_errors++;
 	watch_publish(w, false);
 	watch_due(w, w->ask_at);
@@ -176,7 +190,7 @@ name_ask(struct watch *w)
 static bool
 search_due(struct watch *w)
 {
-	if (!is_failing(w)) {
+	if (!is_unheard(w)) {
 		w->searched = 0;
 		return false;
 	}
@@ -252,8 +266,10 @@ name_move(struct watch *w, uint32_t at)
 	e->address[at] = was;
 	fault_rest(w);		/* that was of the old one */
 	watch_moved(w, w->moves == 0);
-	course_moved(&w->course, !is_failing(w) && !w->unrouted);
+	course_moved(&w->course, !is_unheard(w));
 	w->unrouted = false;
+	e->came_from = was;
+	e->at_since = w->pool->c->now;
 	if (w->astray)
 		name_left(w, at);
 	w->settle_until = w->pool->c->now + trial_wait(w, w->moves);
@@ -271,6 +287,26 @@ is_given_up(const struct watch *w)
 	return w->astray && (state == MCSHM_DOWN || state == MCSHM_UNKNOWN);
 }
 
+static bool
+is_at(const struct watch *w, const struct mcshm_address *one)
+{
+	const struct publish_entry *e = &w->entry;
+
+	return e->addresses != 0 &&
+	    memcmp(&e->address[0], one, sizeof *one) == 0;
+}
+
+/* They are one server that the pool has twice: by one name, or the other went
+ * ahead from where both were, and this one still is. */
+static bool
+is_twin(const struct watch *w, const struct watch *other)
+{
+	return address_equal(&watch_server(w)->address,
+	    &watch_server(other)->address) ||
+	    (is_at(w, &other->entry.came_from) &&
+	    w->entry.at_since < other->entry.at_since);
+}
+
 /* Another server of the pool is there: a name server that gives one answer for
  * all names, most likely.  But who is given up where it is has no claim. */
 static bool
@@ -279,11 +315,10 @@ is_taken(const struct watch *w, const struct mcshm_address *one)
 	const struct pool *p = w->pool;
 
 	for (uint32_t i = 0; i < p->roster.servers.n; i++) {
-		const struct publish_entry *e = &p->watch[i]->entry;
+		const struct watch *other = p->watch[i];
 
-		if (i != w->i && e->addresses != 0 &&
-		    memcmp(&e->address[0], one, sizeof *one) == 0 &&
-		    !is_given_up(p->watch[i]))
+		if (i != w->i && is_at(other, one) && !is_given_up(other) &&
+		    !is_twin(w, other))
 			return true;
 	}
 	return false;
@@ -321,8 +356,8 @@ name_stays(struct watch *w)
 static bool
 is_to_follow(const struct watch *w)
 {
-	const bool well = !w->unrouted && (course_wavers(&w->course) ?
-	    verdict_usable(&w->entry.verdict) : !is_failing(w));
+	const bool well = course_wavers(&w->course) && !w->unrouted ?
+	    verdict_usable(&w->entry.verdict) : !is_unheard(w);
 
 	return !well || course_is_sure(&w->course, w->pool->c->now);
 }
@@ -399,7 +434,7 @@ trial_of(struct watch *w)
 		return NULL;
 	w->trial->watch = w;
 	if (probe_init(&w->trial->probe, w->pool->c->probes, trial_done,
-	    trial_lost) != 0) {
+	    trial_lost, NULL) != 0) {
 		free(w->trial);
 		w->trial = NULL;
 	}
@@ -419,7 +454,7 @@ name_try(struct watch *w)
 		return;
 	t = trial_of(w);
 	if (t == NULL || probe_busy(&t->probe) ||
-	    (!is_failing(w) && c->now < t->next))
+	    (!is_unheard(w) && c->now < t->next))
 		return;
 	at = other_free(w, t->turn);
 	if (at == 0) {
@@ -463,7 +498,7 @@ name_check(struct watch *w)
 		return;
 	if (search_due(w) || (w->ask_at != 0 && now >= w->ask_at))
 		name_ask(w);
-	if (!is_failing(w) && now >= w->settle_until)
+	if (!is_unheard(w) && now >= w->settle_until)
 		w->moves = 0;
 	name_follow(w);
 }
@@ -566,6 +601,7 @@ name_found(struct watch *w, const struct resolve_answer *a)
 {
 	w->entry.address[0] = a->address[0];
 	w->entry.addresses = 1;
+	w->entry.at_since = w->pool->c->now;
 	name_others(w, a);
 	name_on_course(w);
 	tell_debug(w, "name resolved");

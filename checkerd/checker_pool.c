@@ -5,6 +5,9 @@
  */
 #include "checker_engine.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #define ANSWERS_APART (SECOND / 50)	/* news that change no verdict */
 
 static bool
@@ -68,6 +71,17 @@ pool_fail_open(struct pool *p, const uint64_t *open)
 {
 	p->flags = flags_now(p);
 	publish_fail_open(p->publish, p->flags, open);
+}
+
+/* Three probes in a row at the longest jitter: one or two may fail on this
+ * side, and the next is as good as ever. */
+uint64_t
+pool_unseen_after(const struct pool *p)
+{
+	const uint64_t most = p->timeout > p->connect_timeout ? p->timeout :
+	    p->connect_timeout;
+
+	return p->verdict.hold_after + 3 * (p->schedule.interval + most);
 }
 
 static void
@@ -140,15 +154,38 @@ pool_answers(struct pool *p)
 }
 
 static void
+pool_events(struct pool *p)
+{
+	struct publish_event e;
+
+	while (publish_event(p->publish, &e)) {
+		tell_event(p, &e);
+		if (e.kind == PUBLISH_FAILED && e.vain)
+			snprintf(p->trouble, sizeof p->trouble, "%s: %s",
+			    e.what, strerror(e.error));
+	}
+}
+
+static void
 on_events(struct ev_loop *loop, ev_io *io, int events)
 {
 	struct pool *p = io->data;
-	struct publish_event e;
 
 	(void)loop;
 	(void)events;
-	while (publish_event(p->publish, &e))
-		tell_event(p, &e);
+	pool_events(p);
+	p->changed = true;	/* how far readers are */
+}
+
+/* Why not is told before that they are not. */
+enum publish_progress
+pool_progress(struct pool *p)
+{
+	const enum publish_progress progress = publish_progress(p->publish);
+
+	if (progress == PUBLISH_VAIN)
+		pool_events(p);
+	return progress;
 }
 
 void

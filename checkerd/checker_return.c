@@ -3,8 +3,9 @@
  *
  * Between probes and recovery.h, which knows what follows from what.  Learns who
  * a server is while it is UP, and keeps that as it was while it is not; has the
- * way back gone, step by step; leaves our mark where others look for it.  Must
- * not step a verdict, and must not touch a server whose pool does not want it.
+ * way back gone, step by step; leaves our mark where others look for it.  Says
+ * of a verdict that its server is another one now, or one of before, but must
+ * not step it; and must not touch a server whose pool does not want it.
  */
 #include "checker_engine.h"
 
@@ -137,11 +138,18 @@ flushes_most(const struct pool *p)
 	return most != 0 ? most : 1;
 }
 
+/* By the maintenance key in it, which a flush would erase. */
+static bool
+is_kept_out(const struct watch *w)
+{
+	return w->key_admin.admin != MCSHM_READY;
+}
+
 static bool
 is_in_turn(const struct watch *w, uint64_t now)
 {
 	return verdict_out(&w->entry.verdict) && watch_is_probed(w) &&
-	    rule_of(w).flush && !is_counted(w, now) &&
+	    rule_of(w).flush && !is_kept_out(w) && !is_counted(w, now) &&
 	    recovery_is_next(&w->returning.recovery, now);
 }
 
@@ -235,8 +243,10 @@ lock_noted(struct watch *w, const char *owner)
 
 	if (foreign && b->foreign != 0)
 		return;
-	w->pool->flushes += foreign && !is_counted(w, now);
+	if (is_counted(w, now) && w->pool->flushes != 0)
+		w->pool->flushes--;
 	b->foreign = foreign ? now : 0;
+	w->pool->flushes += is_counted(w, now);
 }
 
 /* Asks ---------------------------------------------------------------------- */
@@ -252,26 +262,58 @@ is_due(const struct watch *w, uint64_t now)
 	return verdict_step(w->entry.verdict, &rule, &one).state == MCSHM_UP;
 }
 
-/* Why it is not flushed, though it could be; once. */
+/* Why it is not flushed, though it could be; 0: it may be. */
+static uint32_t
+flush_waits(struct watch *w)
+{
+	if (is_kept_out(w))
+		return MCSHM_RETURNED_WAITS_KEY;
+	if (!doubt_is_calm(w->pool))
+		return MCSHM_RETURNED_WAITS_CALM;
+	return is_within_rate(w) ? 0 : MCSHM_RETURNED_WAITS_RATE;
+}
+
+static void
+tell_waits(struct watch *w)
+{
+	switch (w->returning.waits) {
+	case MCSHM_RETURNED_WAITS_KEY:
+		tell_return(w, false, "flush waits, it would erase the "
+		    "maintenance key in the server", NULL, 0);
+		return;
+	case MCSHM_RETURNED_WAITS_CALM:
+		tell_return(w, false, "flush waits, this host is in TILT or "
+		    "the pool fails open", NULL, 0);
+		return;
+	default:
+		tell_return(w, false, "flush waits, as many servers of the "
+		    "pool as flush_percent allows were flushed within a "
+		    "minute, or go before it", NULL, 0);
+	}
+}
+
+/* Told once. */
 static bool
 may_flush(struct watch *w)
 {
-	const bool calm = doubt_is_calm(w->pool);
-	const bool may = calm && is_within_rate(w);
+	struct returning *b = &w->returning;
 
-	if (!may && !w->returning.told_wait)
-		tell_return(w, false, calm ? "flush waits, as many servers of "
-		    "the pool as flush_percent allows were flushed within a "
-		    "minute, or go before it" : "flush waits, this host is in "
-		    "TILT or the pool fails open", NULL, 0);
-	w->returning.told_wait = !may;
-	w->returning.waits = may ? 0 : calm ? MCSHM_RETURNED_WAITS_RATE :
-	    MCSHM_RETURNED_WAITS_CALM;
-	return may;
+	b->waits = flush_waits(w);
+	if (b->waits != 0 && !b->told_wait)
+		tell_waits(w);
+	b->told_wait = b->waits != 0;
+	return b->waits == 0;
+}
+
+bool
+return_hurries(const struct watch *w)
+{
+	return verdict_out(&w->entry.verdict) &&
+	    recovery_hurries(&w->returning.recovery);
 }
 
 /* How it came back says nothing of another time. */
-static void
+void
 return_forget(struct watch *w)
 {
 	struct returning *b = &w->returning;
@@ -279,6 +321,7 @@ return_forget(struct watch *w)
 	b->recovery = (struct recovery){ 0 };
 	b->elsewhere = b->open = false;
 	b->turn_at = 0;
+	w->entry.returned = 0;
 }
 
 /* It went DOWN since its first answer, or since it came back last. */
@@ -290,7 +333,6 @@ forget_relapse(struct watch *w)
 	if (v->state != MCSHM_DOWN || w->returning.recovery.first >= v->since)
 		return;
 	return_forget(w);
-	w->entry.returned = 0;
 }
 
 static uint32_t
@@ -306,6 +348,7 @@ asks_out(struct watch *w)
 	if (rule.flush && !recovery_cleared(&b->recovery))
 		now.due = is_due(w, now.now);
 	now.may_flush = now.due && now.now >= b->recovery.late && may_flush(w);
+	now.left = now.now > b->recovery.first + gap_of(w->pool);
 	asks = recovery_asks(&b->recovery, &rule, &now, &b->mark);
 	if (asks & (MCPROTO_ASK_LOCK | MCPROTO_ASK_FLUSH) &&
 	    find_elsewhere(w))
@@ -343,7 +386,8 @@ asks_usual(struct watch *w)
 	}
 	/* One at a time: the marker or the end of our note first. */
 	if (p->returns.flush &&
-	    !(asks & (MCPROTO_ASK_FLUSHED | MCPROTO_ASK_MARK)) &&
+	    !(asks & (MCPROTO_ASK_FLUSHED | MCPROTO_ASK_SEEN |
+		MCPROTO_ASK_MARK)) &&
 	    now - b->marked >= mark_each(p) && recovery_vouch(&b->mark,
 	    &b->contact, &w->entry.identity, gap_of(p))) {
 		asks |= MCPROTO_ASK_MARK;
@@ -488,66 +532,62 @@ tell_kept(struct watch *w, const struct recovery_rule *rule, uint64_t now)
 		    NULL, 0);
 }
 
+/* What is told of a step; and where the rule lets it stay RECOVERING. */
+static const struct step_words {
+	enum { STEP_QUIET, STEP_DEBUG, STEP_NOTICE, STEP_WARNING } level;
+	const char *text, *stays;
+} step_words[] = {
+	[RECOVERY_RESTARTED] = { STEP_NOTICE, "was restarted, and began empty",
+		NULL },
+	[RECOVERY_OURS] = { STEP_WARNING, "is not flushed, another host "
+		"reached it meanwhile: old values are possible for clients of "
+		"this host", NULL },
+	[RECOVERY_STRANGE] = { STEP_WARNING, "is not flushed, it was never UP "
+		"on this host: old values are possible", NULL },
+	[RECOVERY_WAITS] = { STEP_NOTICE, "flush waits for another host", NULL },
+	[RECOVERY_LOCKED] = { STEP_DEBUG, "lock is ours, to be flushed", NULL },
+	[RECOVERY_SENT] = { STEP_DEBUG, "flushed, to be verified", NULL },
+	[RECOVERY_FLUSHED] = { STEP_NOTICE, "was flushed by us", NULL },
+	[RECOVERY_FLUSHED_BY] = { STEP_NOTICE, "was flushed by another host",
+		NULL },
+	[RECOVERY_LEFT] = { STEP_WARNING, "was restarted, and another host "
+		"uses it, and is not UP here yet: old values are possible for "
+		"clients of this host", NULL },
+	[RECOVERY_FULL] = { STEP_WARNING, "has no connection left for us, so "
+		"that it is not known what it has", NULL },
+	[RECOVERY_STOPPED] = { STEP_WARNING, "can not be flushed, for its "
+		"clock stands still: old values are possible",
+		"can not be flushed, for its clock stands still; it stays "
+		"RECOVERING" },
+	[RECOVERY_REFUSED] = { STEP_WARNING,
+		"can not be flushed (memcached -F?): old values are possible",
+		"can not be flushed (memcached -F?), and stays RECOVERING" },
+	[RECOVERY_MUTE] = { STEP_WARNING,
+		"tells nothing of itself: old values are possible",
+		"tells nothing of itself, and stays RECOVERING" },
+};
+
+/* by: another host, or "" where nobody, or nobody knows who. */
 static void
 tell_step(struct watch *w, const struct recovery_rule *rule,
     enum recovery_event event, const char *by, uint64_t now)
 {
-	switch (event) {
-	case RECOVERY_QUIET:
-		return;
-	case RECOVERY_RESTARTED:
-		tell_return(w, false, "was restarted, and began empty", NULL,
-		    0);
-		return;
-	case RECOVERY_KEPT:
+	const struct step_words *words = &step_words[event];
+	const char *text = words->text;
+
+	if (event == RECOVERY_KEPT) {
 		tell_kept(w, rule, now);
 		return;
-	case RECOVERY_OURS:
-		tell_return(w, true, "is not flushed, another host reached it "
-		    "meanwhile: old values are possible for clients of this "
-		    "host", by, 0);
-		return;
-	case RECOVERY_STRANGE:
-		tell_return(w, true, "is not flushed, it was never UP on this "
-		    "host: old values are possible", NULL, 0);
-		return;
-	case RECOVERY_WAITS:
-		tell_return(w, false, "flush waits for another host", by, 0);
-		return;
-	case RECOVERY_LOCKED:
-		tell_debug(w, "lock is ours, to be flushed");
-		return;
-	case RECOVERY_SENT:
-		tell_debug(w, "flushed, to be verified");
-		return;
-	case RECOVERY_FLUSHED:
-		tell_return(w, false, "was flushed by us", NULL, 0);
-		return;
-	case RECOVERY_FLUSHED_BY:
-		tell_return(w, false, by[0] != '\0' ?
-		    "was flushed by another host" : "was flushed by somebody",
-		    by[0] != '\0' ? by : NULL, 0);
-		return;
-	case RECOVERY_FULL:
-		tell_return(w, true, "has no connection left for us, so that "
-		    "it is not known what it has", NULL, 0);
-		return;
-	case RECOVERY_STOPPED:
-		tell_return(w, true, rule->stay ? "can not be flushed, for its "
-		    "clock stands still; it stays RECOVERING" : "can not be "
-		    "flushed, for its clock stands still: old values are "
-		    "possible", NULL, 0);
-		return;
-	case RECOVERY_REFUSED:
-	case RECOVERY_MUTE:
-		break;
 	}
-	tell_return(w, true, event == RECOVERY_MUTE ? rule->flush &&
-	    rule->stay ? "tells nothing of itself, and stays RECOVERING" :
-	    "tells nothing of itself: old values are possible" : rule->stay ?
-	    "can not be flushed (memcached -F?), and stays RECOVERING" :
-	    "can not be flushed (memcached -F?): old values are possible",
-	    NULL, 0);
+	if (words->stays != NULL && rule->flush && rule->stay)
+		text = words->stays;
+	if (event == RECOVERY_FLUSHED_BY && by[0] == '\0')
+		text = "was flushed by somebody";
+	if (words->level == STEP_DEBUG)
+		tell_debug(w, text);
+	else if (words->level != STEP_QUIET)
+		tell_return(w, words->level == STEP_WARNING, text,
+		    by[0] != '\0' ? by : NULL, 0);
 }
 
 /* Its time is over, and what is missing. */
@@ -579,7 +619,8 @@ returned_show(struct watch *w, const struct recovery_look *look)
 
 	if (r->returned != 0)
 		w->entry.returned = r->returned |
-		    waits_for(w, look->told, look->ended);
+		    waits_for(w, look->told, look->ended) |
+		    (w->returning.elsewhere ? MCSHM_RETURNED_SHARED : 0);
 	else if (flush && !recovery_cleared(r) && r->untold != 0)
 		w->entry.returned = MCSHM_RETURNED_WAITS_SERVER;
 	else if (w->pool->asking->words.asks == 0 && !flush)
@@ -638,6 +679,21 @@ find_left(struct watch *w, uint64_t now)
 	    "clients of this host", NULL, 0);
 }
 
+/*
+ * Clients used it all the time: it is used all the same, and went DOWN as the
+ * pool failed open, or since.  The keys of one that was DOWN before that were
+ * elsewhere: it has old values, and that others are silent, too, makes it no
+ * better.
+ */
+bool
+return_was_open(const struct watch *w)
+{
+	const struct pool *p = w->pool;
+
+	return w->entry.open && w->entry.verdict.down_since + gap_of(p) >=
+	    p->failopen.since;
+}
+
 /* While the pool fails open clients use it, and go on to; where that ends before
  * it is UP, its keys move after all, and it comes back as others do. */
 static void
@@ -648,7 +704,7 @@ find_open(struct watch *w)
 	if (b->open && !w->entry.open)
 		return_forget(w);
 	if (b->recovery.first == 0)
-		b->open = w->entry.open;
+		b->open = return_was_open(w);
 }
 
 /* It answers, and is not trusted yet.  One that has no connection left for us
@@ -755,6 +811,18 @@ find_usual(struct watch *w, const struct finding *f)
 	b->ask = false;
 }
 
+/* One that answers and is DOWN is used all the same while the pool fails open. */
+static enum recovery_use
+use_of(const struct watch *w)
+{
+	const struct verdict *v = &w->entry.verdict;
+
+	if (v->state == MCSHM_UP)
+		return RECOVERY_UP;
+	return verdict_out(v) && !w->entry.open ? RECOVERY_OUT :
+	    RECOVERY_AWAITED;
+}
+
 static void
 find_nothing(struct watch *w, const struct finding *f)
 {
@@ -766,12 +834,11 @@ find_nothing(struct watch *w, const struct finding *f)
 	if (!verdict_out(&w->entry.verdict))
 		w->entry.gone_began = w->entry.good_began;
 	w->entry.returned &= ~(uint64_t)MCSHM_RETURNED_WAITS;
-	if (f->class != VERDICT_LOCAL && f->class != VERDICT_VOID)
+	if (f->class == VERDICT_PROOF || f->class == VERDICT_SILENCE)
 		w->entry.failed_began = f->began;
 	if (w->entry.verdict.state != MCSHM_DOWN)
 		return;
 	return_forget(w);
-	w->entry.returned = 0;
 }
 
 void
@@ -781,8 +848,7 @@ return_finding(struct watch *w, struct finding *f)
 
 	f->cleared = true;
 	recovery_contact(&w->returning.contact, f->began,
-	    good && !f->doubtful, w->entry.verdict.state == MCSHM_UP,
-	    gap_of(w->pool));
+	    good && !f->doubtful, use_of(w), gap_of(w->pool));
 	if (!good)
 		find_nothing(w, f);
 	else if (is_returning(w))

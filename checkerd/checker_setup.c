@@ -38,6 +38,8 @@ struct setup {
 	struct checker *c;
 	struct plan *plan;
 	uint32_t plans;
+	struct removed removed;		/* with this setup, or before */
+	bool *back;			/* [removed.servers.n]; are in it */
 };
 
 void
@@ -212,13 +214,14 @@ watch_inherit(struct watch *w, const struct publish_entry *left)
 	if (own.addresses != 0 || e->addresses > MCSHM_ADDRESSES) {
 		memcpy(e->address, own.address, sizeof e->address);
 		e->addresses = own.addresses;
+		e->came_from = own.came_from;
+		e->at_since = own.at_since;
 	}
 	e->verdict = verdict_inherit(left->verdict, left->checked,
 	    w->pool->c->now, INHERIT_INTERVALS * w->pool->schedule.interval);
 	inherit_outage(e, left);
 	w->returning.used = e->gone_began != 0;
 	w->inherited = left->verdict.probes != 0;
-	w->pool->inherits |= w->inherited;
 }
 
 static int
@@ -235,8 +238,10 @@ plan_inherit(struct plan *n)
 	from = calloc((size_t)now->n + 1, sizeof *from);
 	err = from == NULL ? ENOMEM : servers_match(from, now, &left->servers);
 	for (uint32_t i = 0; err == 0 && i < now->n; i++)
-		if (from[i] != UINT32_MAX)
+		if (from[i] != UINT32_MAX) {
 			watch_inherit(n->pool->watch[i], &left->entry[from[i]]);
+			n->pool->inherits |= n->pool->watch[i]->inherited;
+		}
 	free(from);
 	if (err == 0)
 		doubt_inherit(n->pool, left);
@@ -277,13 +282,98 @@ setup_files(struct setup *u)
 		if (plan_inherit(&u->plan[i]) != 0)
 			err = ENOMEM;
 	}
-	for (uint32_t i = 0; i < u->plans && err == 0; i++)
-		if (!u->plan[i].stays)
-			err = publish_start(u->plan[i].pool->publish);
+	return err == 0 ? 0 : no_memory();
+}
+
+/* Who was in use until now is not any more as it was left before that. */
+static void
+removed_outdate(const struct removed *before, const struct pool *p,
+    const bool *stays, bool *gone)
+{
+	for (uint32_t i = 0; i < p->roster.servers.n; i++) {
+		if (stays[i] || verdict_out(&p->watch[i]->entry.verdict))
+			continue;
+		for (uint32_t j = 0; j < before->servers.n; j++)
+			gone[j] |= server_same(&before->servers.v[j],
+			    &p->roster.servers.v[i]);
+	}
+}
+
+/* Servers that no plan takes over, and that are to be known again; gone: those
+ * of before that are not. */
+static int
+setup_removes(struct setup *u, const struct pool *p, bool *gone)
+{
+	bool *stays = calloc((size_t)p->roster.servers.n + 1, sizeof *stays);
+	int err = ENOMEM;
+
+	if (stays == NULL)
+		return err;
+	for (uint32_t i = 0; i < u->plans; i++) {
+		const struct plan *n = &u->plan[i];
+
+		for (uint32_t j = 0; n->old == p &&
+		    j < n->pool->roster.servers.n; j++)
+			if (n->from[j] != UINT32_MAX)
+				stays[n->from[j]] = true;
+	}
+	removed_outdate(&u->c->removed, p, stays, gone);
+	err = removed_pool(&u->removed, p, stays);
+	free(stays);
+	return err;
+}
+
+/* New ones that were there before: as they were left. */
+static int
+plan_recall(struct plan *n, struct setup *u)
+{
+	const struct servers *now = &n->pool->roster.servers;
+	uint32_t *from = calloc((size_t)now->n + 1, sizeof *from);
+	int err = from == NULL ? ENOMEM : servers_match(from, now,
+	    &u->removed.servers);
+
+	for (uint32_t i = 0; err == 0 && i < now->n; i++) {
+		struct watch *w = n->pool->watch[i];
+
+		if (n->from[i] != UINT32_MAX || from[i] == UINT32_MAX)
+			continue;
+		u->back[from[i]] = true;
+		if (w->inherited)
+			continue;
+		watch_inherit(w, &u->removed.entry[from[i]]);
+		w->recalled = true;
+		/* Others may have used it all the time: for us, it was out of
+		 * reach until now. */
+		if (w->entry.verdict.state == MCSHM_DOWN)
+			w->entry.failed_began = w->pool->c->now;
+	}
+	free(from);
+	return err;
+}
+
+/*
+ * One that was DOWN when it was taken out is not a new one when it is put back,
+ * be it in another pool: what it had it may still have.
+ */
+static int
+setup_recall(struct setup *u)
+{
+	const struct removed *before = &u->c->removed;
+	bool *gone = calloc((size_t)before->servers.n + 1, sizeof *gone);
+	int err = gone == NULL ? ENOMEM : 0;
+
+	for (uint32_t i = 0; err == 0 && i < u->c->pools; i++)
+		err = setup_removes(u, u->c->pool[i], gone);
 	if (err == 0)
-		return 0;
-	log_err("cannot start to publish: %s", strerror(err));
-	return EX_OSERR;
+		err = removed_rest(&u->removed, before, gone);
+	free(gone);
+	u->back = calloc((size_t)u->removed.servers.n + 1, sizeof *u->back);
+	if (u->back == NULL)
+		err = ENOMEM;
+	for (uint32_t i = 0; err == 0 && u->removed.servers.n != 0 &&
+	    i < u->plans; i++)
+		err = plan_recall(&u->plan[i], u);
+	return err == 0 ? 0 : no_memory();
 }
 
 /* What the key in a server said is good for as long as there is that key. */
@@ -343,6 +433,24 @@ plan_publish(struct plan *n)
 }
 
 /*
+ * What a new publisher's first section says is what it was told before it
+ * started: flags, and who is open, with the verdicts that were left.
+ */
+static int
+plan_publisher(struct plan *n)
+{
+	int err = plan_publish(n);
+
+	if (err == 0)
+		err = publish_start(n->pool->publish);
+	if (err == 0)
+		return 0;
+	log_err("cannot publish pool %s: %s", n->pool->roster.pool,
+	    strerror(err));
+	return EX_OSERR;
+}
+
+/*
  * Tell every publisher the new roster.  Without memory for one of those that
  * are already at work, there may be none for the way back either: that pool
  * then stays as it is.
@@ -350,13 +458,13 @@ plan_publish(struct plan *n)
 static int
 setup_publish(struct setup *u)
 {
-	for (uint32_t i = 0; i < u->plans; i++) {
-		if (u->plan[i].stays || plan_publish(&u->plan[i]) == 0)
-			continue;
-		log_err("cannot publish pool %s: %s",
-		    u->plan[i].pool->roster.pool, strerror(ENOMEM));
-		return EX_OSERR;
-	}
+	int code = 0;
+
+	for (uint32_t i = 0; i < u->plans && code == 0; i++)
+		if (!u->plan[i].stays)
+			code = plan_publisher(&u->plan[i]);
+	if (code != 0)
+		return code;
 	for (uint32_t i = 0; i < u->plans; i++)
 		if (u->plan[i].stays && plan_publish(&u->plan[i]) != 0)
 			log_err("pool %s: stays as it was: %s",
@@ -407,6 +515,16 @@ plan_asking(struct plan *n)
 	}
 }
 
+/* What it came back as, with nothing to be done, is to be looked at again; not
+ * what others use by now. */
+static void
+plan_forget(struct watch *w)
+{
+	if (verdict_out(&w->entry.verdict) && (w->entry.returned &
+	    (MCSHM_RETURNED_FLUSHED | MCSHM_RETURNED_OUR_FAULT)) == 0)
+		return_forget(w);
+}
+
 static void
 plan_take(struct plan *n)
 {
@@ -421,6 +539,8 @@ plan_take(struct plan *n)
 		old->watch[n->from[i]] = NULL;
 		w->pool = p;
 		w->i = i;
+		if (p->returns.flush && !old->returns.flush)
+			plan_forget(w);
 		w->key_admin = plan_key_admin(n, w);
 		admin_merge(&w->entry, p->roster.servers.v[i].admin,
 		    w->key_admin);
@@ -483,6 +603,7 @@ plan_commit(struct plan *n)
 	pool_count(p);
 	doubt_recount(p);
 	publish_awareness(p->publish, p->awareness);
+	publish_unseen(p->publish, pool_unseen_after(p));
 	doubt_begin(p, n->old == NULL);
 	pool_flags(p);
 	p->changed = true;
@@ -545,6 +666,10 @@ setup_commit(struct setup *u, struct pool **pool)
 	free(c->pool);
 	c->pool = pool;
 	c->pools = u->plans;
+	removed_free(&c->removed);
+	if (removed_rest(&c->removed, &u->removed, u->back) != 0)
+		log_warning("servers that were removed while they were DOWN "
+		    "are forgotten: %s", strerror(ENOMEM));
 }
 
 int
@@ -559,6 +684,7 @@ setup_apply(struct checker *c, const struct checker_setup *s)
 		code = no_memory();
 	} else if ((code = setup_plan(&u, s)) == 0 &&
 	    (code = setup_files(&u)) == 0 &&
+	    (code = setup_recall(&u)) == 0 &&
 	    (code = setup_publish(&u)) == 0) {
 		setup_commit(&u, pool);
 		pool = NULL;
@@ -567,6 +693,8 @@ setup_apply(struct checker *c, const struct checker_setup *s)
 		setup_undo(&u);
 	for (uint32_t i = 0; i < u.plans; i++)
 		free(u.plan[i].from);
+	removed_free(&u.removed);
+	free(u.back);
 	free(u.plan);
 	free(pool);
 	return code;

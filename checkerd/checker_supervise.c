@@ -33,11 +33,28 @@ status_pool(struct line *l, const struct pool *p)
 	}
 }
 
+/* The first pool whose clients are not on what was read; the log has all. */
+static void
+status_vain(struct line *l, const struct checker *c)
+{
+	for (uint32_t i = 0; i < c->pools; i++) {
+		struct pool *p = c->pool[i];
+
+		if (pool_progress(p) != PUBLISH_VAIN)
+			continue;
+		line_add(l, "%spool %s's file is still the old one: %.250s",
+		    c->reloaded ? "reloaded, but " : "", p->roster.pool,
+		    p->trouble[0] != '\0' ? p->trouble : "see the log");
+		return;
+	}
+}
+
 static void
 status_make(const struct checker *c, char status[512])
 {
 	struct line l = { 0 };
 
+	status_vain(&l, c);
 	for (uint32_t i = 0; i < c->pools; i++)
 		status_pool(&l, c->pool[i]);
 	if (c->pools == 0)
@@ -96,11 +113,14 @@ all_had_results(const struct checker *c)
 	return true;
 }
 
+/* Readers are on what was read, or can not be for the time being: who waits for
+ * that shall not wait for ever. */
 static bool
-all_exchanged(const struct checker *c)
+all_settled(const struct checker *c)
 {
 	for (uint32_t i = 0; i < c->pools; i++)
-		if (c->pool[i]->added)
+		if (c->pool[i]->added ||
+		    pool_progress(c->pool[i]) == PUBLISH_PENDING)
 			return false;
 	return true;
 }
@@ -120,9 +140,10 @@ supervise_settle(struct checker *c)
 		tell_none(p);
 		changed = true;
 	}
-	if (!c->ready && (all_had_results(c) || !ev_is_active(&c->grace)))
+	if (!c->ready && ((all_had_results(c) && all_settled(c)) ||
+	    !ev_is_active(&c->grace)))
 		c->ready = c->owes_ready = true;
-	if (c->reloading && all_exchanged(c)) {
+	if (c->reloading && all_settled(c)) {
 		c->reloading = false;
 		c->owes_ready = true;
 	}
@@ -134,6 +155,7 @@ supervise_settle(struct checker *c)
 void
 supervise_reloading(struct checker *c)
 {
+	c->reloaded = true;
 	if (!c->ready)		/* its first READY is still to come */
 		return;
 	c->reloading = true;

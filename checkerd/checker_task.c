@@ -68,7 +68,8 @@ fresh_due(struct watch *w)
 
 	if (p->fresh_every == 0)
 		return false;
-	if (w->fresh_in == 0) {
+	/* Not yet, or of a setup that had more of them. */
+	if (w->fresh_in == 0 || w->fresh_in > p->fresh_every) {
 		server_label(label, watch_server(w));
 		w->fresh_in = 1 + (uint32_t)(schedule_mix(p->c->host,
 		    schedule_text(label)) % p->fresh_every);
@@ -97,6 +98,12 @@ task_make(struct watch *w, struct probe_task *task)
 	task->mark = &w->returning.mark;
 	if (asks != 0)
 		task->asks |= fault_asks(w);
+	/* Others wait for it: a new connection may fail, and has its time. */
+	if (task->fresh && task->asks & (MCPROTO_ASK_FLUSH |
+	    MCPROTO_ASK_UNLOCK)) {
+		task->fresh = false;
+		w->fresh_in = 1;
+	}
 	return true;
 }
 
@@ -136,9 +143,44 @@ task_greeted(struct watch *w, struct finding *f)
 	f->class = has_met(w) ? VERDICT_GOOD : VERDICT_VOID;
 }
 
+/*
+ * It says that it does not take our certificate, or wants one; or refuses us, in
+ * whatever words, while ours has ended.  It lives, then, and serves those who
+ * have a better one: the fault is ours.  Nor does it prove that it is well, who
+ * came no further than that.
+ */
+static void
+task_refused(struct watch *w, struct finding *f)
+{
+	const struct probe_result *r = f->probe;
+
+	if (!r->refuses || (asking_in_time(w->pool) && !r->ours))
+		return;
+	f->reason = MCSHM_R_LOCAL;
+	f->class = VERDICT_LOCAL;
+}
+
+/* What is wrong with its TLS, by the new connections. */
+static void
+task_tls_why(struct watch *w, const struct probe_result *r)
+{
+	const bool bad = r->reason == MCSHM_R_TLS_FAILED ||
+	    r->reason == MCSHM_R_TLS_UNTRUSTED;
+
+	if (r->fresh && watch_is_good(r->reason))
+		w->tls_why = NULL;
+	if (!bad || r->greeted || (!r->fresh && w->tls_why != NULL))
+		return;
+	w->tls_why = r->why;
+	w->tls_cert = r->reason == MCSHM_R_TLS_UNTRUSTED;
+}
+
 static void
 task_tls(struct watch *w, struct finding *f)
 {
+	task_tls_why(w, f->probe);
+	if (f->reason == MCSHM_R_TLS_FAILED)
+		task_refused(w, f);
 	if (f->probe->greeted)
 		task_greeted(w, f);
 	else if (f->class == VERDICT_GOOD)

@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "log.h"
 
@@ -137,6 +138,53 @@ kind_of(uint32_t verdict)
 	return TELL_UNKNOWN;
 }
 
+/* " until=2026-11-23T06:00Z" */
+static void
+line_date(struct line *l, const char *key, uint64_t real)
+{
+	const time_t when = (time_t)real;
+	char text[40];
+	struct tm tm;
+
+	if (gmtime_r(&when, &tm) == NULL ||
+	    strftime(text, sizeof text, "%Y-%m-%dT%H:%MZ", &tm) == 0)
+		return;
+	line_value(l, key, text);
+}
+
+/* What speaks for a result, beside its name. */
+static void
+line_evidence(struct line *l, const struct watch *w, const struct finding *f)
+{
+	const struct probe_result *r = f->probe;
+
+	if (r->reason == MCSHM_R_TLS_FAILED || r->reason ==
+	    MCSHM_R_TLS_UNTRUSTED) {
+		if (r->why != NULL)
+			line_value(l, "error", r->why);
+	} else if (f->reason == MCSHM_R_WRONG_VERSION) {
+		line_value(l, "version", r->told->version);
+		line_value(l, "expected", w->pool->expect_version);
+	} else if ((f->reason == MCSHM_R_GARBAGE ||
+	    f->reason == MCSHM_R_ERROR_REPLY) && r->said[0] != '\0') {
+		line_value(l, "said", r->said);
+	} else if (r->sys_errno != 0) {
+		line_value(l, "error", strerror(r->sys_errno));
+	}
+}
+
+/* How often it went down, and for how long it is kept there. */
+static void
+line_flaps(struct line *l, const struct watch *w)
+{
+	const struct verdict *v = &w->entry.verdict;
+	const uint64_t now = w->pool->c->now;
+
+	line_add(l, " outages=%u", v->flaps);
+	if (v->hold_until > now)
+		line_add(l, " hold=%.1fs", (double)(v->hold_until - now) / 1e9);
+}
+
 void
 tell_changed(struct watch *w, const struct verdict *was)
 {
@@ -150,11 +198,15 @@ tell_changed(struct watch *w, const struct verdict *was)
 	line_value(&l, "was", mcshm_verdict_name(was->state));
 	if (is_bad(kind))
 		line_reason(&l, "reason", e->reason);
+	if (is_bad(kind) && w->found != NULL && w->found->reason == e->reason)
+		line_evidence(&l, w, w->found);
 	if (now->since >= was->since)
 		line_add(&l, " was_for=%.1fs",
 		    (double)(now->since - was->since) / 1e9);
 	if (kind == TELL_UP)
 		line_add(&l, " rtt=%uus", e->rtt_us);
+	if (kind == TELL_DOWN && verdict_flapping(now))
+		line_flaps(&l, w);
 	line_address(&l, w);
 	tell_line(w->pool, kind, &l);
 }
@@ -174,8 +226,7 @@ tell_probe(const struct watch *w, const struct finding *f)
 	line_reason(&l, "result", f->reason);
 	line_add(&l, " took=%.3fms connection=%s",
 	    (double)(e->checked - e->began) / 1e6, r->fresh ? "new" : "kept");
-	if (r->sys_errno != 0)
-		line_value(&l, "error", strerror(r->sys_errno));
+	line_evidence(&l, w, f);
 	log_info("%s", l.text);
 }
 
@@ -221,20 +272,48 @@ tell_no_mn(const struct watch *w)
 	    "none; write probe = version: %s", l.text);
 }
 
+void
+tell_ended(const struct pool *p, struct tls_span good)
+{
+	const bool begins = checker_clock(CLOCK_REALTIME) / SECOND < good.from;
+	struct line l = { 0 };
+
+	line_value(&l, "pool", p->roster.pool);
+	line_date(&l, begins ? "from" : "until", begins ? good.from :
+	    good.until);
+	log_err("our certificate %s, and servers that refuse us for it are not "
+	    "judged any more; put a new one at tls_cert, and reload: %s",
+	    begins ? "is not good yet" : "has ended", l.text);
+}
+
+void
+tell_soon(const struct pool *p, struct tls_span good)
+{
+	struct line l = { 0 };
+
+	line_value(&l, "pool", p->roster.pool);
+	line_date(&l, "until", good.until);
+	log_warning("our certificate ends soon; put a new one at tls_cert, and "
+	    "reload: %s", l.text);
+}
+
 /* Not the server's fault, and seldom one server's alone. */
 void
-tell_fault(struct watch *w, int sys_errno)
+tell_fault(struct watch *w, const struct finding *f)
 {
+	const struct probe_result *r = f->probe;
+	const bool tls = r->reason == MCSHM_R_TLS_FAILED;
 	struct checker *c = w->pool->c;
 	struct line l = { 0 };
 
 	if (c->fault_told != 0 && c->now - c->fault_told < FAULT_EACH)
 		return;
 	line_server(&l, w);
-	line_value(&l, "error", strerror(sys_errno));
+	line_evidence(&l, w, f);
 	line_add(&l, " faults=%llu",
 	    (unsigned long long)(c->local_errors - c->faults_told));
-	log_warning("own fault, probed nothing: %s", l.text);
+	log_warning("own fault, %s: %s", tls ? "our certificate is not taken, "
+	    "or missed" : "probed nothing", l.text);
 	c->fault_told = c->now;
 	c->faults_told = c->local_errors;
 }
@@ -278,20 +357,59 @@ line_degraded(struct line *l, const char *key, uint64_t bits)
 	}
 }
 
-/* What goes with a bit, as far as it is known. */
+/* Stats that are older than the probe say how many it takes, but not how many
+ * there are. */
 static void
-line_detail(struct line *l, const struct publish_entry *e)
+line_connections(struct line *l, const struct watch *w)
 {
-	if (e->workers_stuck != 0)
-		line_add(l, " workers=%u/%u", e->workers_stuck, e->threads);
-	if ((e->degraded & MCSHM_DEGRADED_MAXCONNS) && e->max_connections != 0)
+	const struct publish_entry *e = &w->entry;
+
+	if (e->max_connections == 0)
+		return;
+	if (w->found != NULL && w->found->probe->told->stats.whole)
 		line_add(l, " connections=%u/%u", e->connections,
 		    e->max_connections);
+	else
+		line_add(l, " max_connections=%u", e->max_connections);
+}
+
+static void
+line_tls(struct line *l, const struct watch *w)
+{
+	const struct asking *a = w->pool->asking;
+
+	if (w->tls_why != NULL)
+		line_value(l, "error", w->tls_why);
+	if (w->tls_why != NULL && !w->tls_cert)
+		return;
+	if (w->tls_why != NULL)
+		line_value(l, "name", asking_name(a, watch_server(w)));
+	if (w->entry.tls_expiry != 0)
+		line_date(l, "until", w->entry.tls_expiry);
+}
+
+/* What goes with a bit, as far as it is known. */
+static void
+line_detail(struct line *l, const struct watch *w)
+{
+	const struct publish_entry *e = &w->entry;
+
+	if (e->workers_stuck != 0)
+		line_add(l, " workers=%u/%u", e->workers_stuck, e->threads);
+	if (e->degraded & MCSHM_DEGRADED_MAXCONNS)
+		line_connections(l, w);
 	if ((e->degraded & MCSHM_DEGRADED_LISTENER_STUCK) && e->reason != 0)
 		line_reason(l, "reason", e->reason);	/* how they failed */
 	if (e->degraded & MCSHM_DEGRADED_SLOW)
 		line_add(l, " rtt=%uus usual=%uus", e->rtt_us,
 		    e->rtt_usual_us);
+	if (e->degraded & MCSHM_DEGRADED_UNAUTHENTICATED)
+		line_value(l, "login", w->pool->asking->words.user[0] == '\0' ?
+		    "none" : "refused");
+	if (e->degraded & MCSHM_DEGRADED_TLS)
+		line_tls(l, w);
+	if (e->degraded & MCSHM_DEGRADED_FLAPPING)
+		line_flaps(l, w);
 }
 
 void
@@ -303,9 +421,10 @@ tell_degraded(struct watch *w, uint64_t was)
 	line_server(&l, w);
 	line_degraded(&l, "degraded", e->degraded);
 	line_degraded(&l, "was", was);
-	line_detail(&l, e);
+	line_detail(&l, w);
 	line_address(&l, w);
-	tell_line(w->pool, e->degraded & ~was ? TELL_DEGRADED : TELL_WHOLE, &l);
+	tell_line(w->pool, (e->degraded & ~was) != 0 || e->degraded == was ?
+	    TELL_DEGRADED : TELL_WHOLE, &l);
 }
 
 static void
@@ -365,18 +484,31 @@ tell_move(struct watch *w, const struct mcshm_address *was)
 /* Ourselves --------------------------------------------------------------- */
 
 void
-tell_tilt(const struct checker *c)
+tell_tilt(const struct checker *c, const struct doubt *was)
 {
 	const struct doubt *d = &c->doubt;
+	const double lasted = (double)(d->looked.boot - d->since) / 1e9;
 
-	if (d->tilt)
+	if (was->worn && !d->worn)
+		log_notice("TILT no longer again and again, and silence counts "
+		    "for nothing in the next one tilts=%llu",
+		    (unsigned long long)d->tilts);
+	else if (!d->tilt)
+		log_notice("TILT is over: began with %s by=%.1fs lasted=%.1fs",
+		    doubt_sign_text(d->sign), (double)d->by / 1e9, lasted);
+	else if (d->worn)
+		log_warning("TILT again and again, silence counts but for the "
+		    "time in which we did not look: began with %s by=%.1fs "
+		    "lasts=%.1fs tilts=%llu", doubt_sign_text(d->sign),
+		    (double)d->by / 1e9, lasted, (unsigned long long)d->tilts);
+	else if (was->tilt)
+		log_warning("TILT goes on, silence counts for nothing: began "
+		    "with %s by=%.1fs lasts=%.1fs", doubt_sign_text(d->sign),
+		    (double)d->by / 1e9, lasted);
+	else
 		log_warning("TILT, silence counts for nothing: %s by=%.1fs "
 		    "tilt_for=%.1fs", doubt_sign_text(d->sign),
 		    (double)d->by / 1e9, (double)c->tilt.lasts / 1e9);
-	else
-		log_notice("TILT is over: began with %s by=%.1fs lasted=%.1fs",
-		    doubt_sign_text(d->sign), (double)d->by / 1e9,
-		    (double)(d->until - d->from) / 1e9);
 }
 
 void

@@ -118,8 +118,10 @@ tell_event(const struct pool *p, const struct publish_event *e)
 		    "file=%s", p->roster.pool, p->path);
 		return;
 	case PUBLISH_FAILED:
-		log_err("pool %s: cannot publish, tried again each heartbeat: "
-		    "%s: %s", p->roster.pool, e->what, strerror(e->error));
+		log_err("pool %s: cannot publish%s, tried again each heartbeat: "
+		    "%s: %s", p->roster.pool, e->vain ? " what was read, "
+		    "clients still have the old servers" : "", e->what,
+		    strerror(e->error));
 		return;
 	case PUBLISH_WORKS:
 		log_notice("pool %s: publishes again", p->roster.pool);

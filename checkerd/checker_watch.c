@@ -2,8 +2,9 @@
  * checker_watch.c - one server: due -> probe -> verdict -> publish.
  *
  * A probe's result goes one way, through watch_done(): counted, stepped,
- * published, told, and the next one is due.  Nothing else here changes a
- * verdict.  Must not know how a probe is done, nor what a verdict follows from.
+ * published, told, and the next one is due.  Nothing else steps a verdict; one
+ * of a server that rests is forgotten.  Must not know how a probe is done, nor
+ * what a verdict follows from.
  */
 #include "checker_engine.h"
 
@@ -11,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#define HURRY (SECOND / 4)
 
 static const enum verdict_class class_of[MCSHM_R_COUNT] = {
 #define X(number, id, name, class, text) [number] = VERDICT_##class,
@@ -78,7 +81,7 @@ watch_changed(struct watch *w, const struct verdict *was)
 }
 
 static void
-watch_own_fault(struct watch *w, int sys_errno)
+watch_own_fault(struct watch *w, const struct finding *f)
 {
 	struct checker *c = w->pool->c;
 
@@ -87,28 +90,59 @@ watch_own_fault(struct watch *w, int sys_errno)
 	for (uint32_t i = 0; i < c->pools; i++)
 		publish_faults(c->pool[i]->publish, c->local_errors,
 		    c->doubt.tilts);
-	tell_fault(w, sys_errno);
+	tell_fault(w, f);
+}
+
+static uint32_t
+us_of(uint64_t ns)
+{
+	return ns / 1000 < UINT32_MAX ? (uint32_t)(ns / 1000) : UINT32_MAX;
+}
+
+/* How much of the time that it took may be our own: what came may have waited
+ * until a turn of ours was over; on the way to a new connection, several times. */
+static uint64_t
+watch_own(const struct watch *w, const struct finding *f)
+{
+	if (f->probe->fresh)
+		return w->pool->c->late - w->late;
+	return f->busy < SECOND / 1000 ? 0 : f->busy;
+}
+
+/*
+ * What is ours is left out.  Where most of it may be, the server took that long
+ * at most: this is of use where it seemed to take longer, or is not known yet.
+ */
+static void
+watch_timed(struct watch *w, const struct finding *f)
+{
+	struct publish_entry *e = &w->entry;
+	const uint64_t took = f->ended > f->began ? f->ended - f->began : 0;
+	const uint64_t own = watch_own(w, f);
+	const uint64_t least = took > own ? took - own : 0;
+	const bool vague = least < took / 2;
+	const uint32_t rtt = us_of(vague ? took : least);
+
+	if (vague && e->rtt_avg_us != 0 && rtt >= e->rtt_avg_us)
+		return;
+	e->rtt_us = rtt;
+	if (e->rtt_avg_us == 0 || (w->vague && !vague)) {
+		e->rtt_avg_us = rtt;
+		w->vague = vague;
+	} else {
+		e->rtt_avg_us += (uint32_t)(((int64_t)rtt -
+		    (int64_t)e->rtt_avg_us) / 8);
+	}
+	if (us_of(least) > e->rtt_max_us)
+		e->rtt_max_us = us_of(least);
 }
 
 static void
 watch_answered(struct watch *w, const struct finding *f)
 {
-	struct publish_entry *e = &w->entry;
-	const uint64_t us = f->ended > f->began ?
-	    (f->ended - f->began) / 1000 : 0;
-	const uint32_t rtt = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
-
-	e->good_began = f->began;
-	if (f->doubtful || f->probe->partial)
-		return;
-	e->rtt_us = rtt;
-	if (e->rtt_avg_us == 0)
-		e->rtt_avg_us = rtt;
-	else
-		e->rtt_avg_us += (uint32_t)(((int64_t)rtt -
-		    (int64_t)e->rtt_avg_us) / 8);
-	if (rtt > e->rtt_max_us)
-		e->rtt_max_us = rtt;
+	w->entry.good_began = f->began;
+	if (!f->doubtful && !f->probe->partial)
+		watch_timed(w, f);
 }
 
 /* Our own fault is no reason why a server is believed to be silent or dead. */
@@ -118,6 +152,14 @@ watch_reason(struct watch *w, enum mcshm_reason reason)
 	if (class_of[reason] != VERDICT_LOCAL ||
 	    verdict_usable(&w->entry.verdict))
 		w->entry.reason = reason;
+}
+
+/* What was believed of it stays, for want of better. */
+void
+watch_unseen(struct watch *w, uint64_t began)
+{
+	if (w->entry.unseen_since == 0)
+		w->entry.unseen_since = began;
 }
 
 /* Our own fault; but another address may have what this one has not. */
@@ -130,6 +172,14 @@ is_unrouted(const struct finding *f)
 	    err == EHOSTUNREACH || err == EAFNOSUPPORT);
 }
 
+/* Does it answer where it is?  Its name is asked again, if not. */
+static void
+watch_heard(struct watch *w, const struct finding *f)
+{
+	w->unheard = f->class != VERDICT_GOOD;
+	w->unrouted = is_unrouted(f);
+}
+
 /* Everything about a result but the verdict. */
 static void
 watch_record(struct watch *w, const struct finding *f)
@@ -139,13 +189,17 @@ watch_record(struct watch *w, const struct finding *f)
 	e->result = f->reason;
 	e->checked = f->ended;
 	e->began = f->began;
-	w->unrouted = is_unrouted(f);
+	watch_heard(w, f);
 	if (f->class != VERDICT_GOOD)
 		watch_reason(w, f->reason);
 	if (f->class == VERDICT_PROOF || f->class == VERDICT_SILENCE)
 		e->failures++;
 	if (f->class == VERDICT_LOCAL)
-		watch_own_fault(w, f->probe->sys_errno);
+		watch_own_fault(w, f);
+	if (f->class == VERDICT_LOCAL)
+		watch_unseen(w, f->began);
+	else if (f->class != VERDICT_VOID && f->class != VERDICT_BLIND)
+		e->unseen_since = 0;
 	if (f->class == VERDICT_GOOD)
 		watch_answered(w, f);
 	if (f->probe->told->version[0] != '\0')
@@ -156,17 +210,24 @@ watch_record(struct watch *w, const struct finding *f)
 static enum schedule_pace
 watch_pace(const struct watch *w)
 {
+	if (admin_is_resting(w))	/* nothing is to be decided */
+		return SCHEDULE_STEADY;
 	if (verdict_in_transition(&w->entry.verdict))
 		return SCHEDULE_FAST;
 	return w->entry.verdict.state == MCSHM_DOWN ? SCHEDULE_DOWN :
 	    SCHEDULE_STEADY;
 }
 
-/* When the probe after one of these times is due. */
+/* When the probe after one of these times is due.  A flush has few seconds from
+ * one step to the next, whatever the intervals. */
 static uint64_t
 watch_next(const struct watch *w, uint64_t began, uint64_t ended)
 {
-	return schedule_next(&w->pool->schedule, watch_pace(w),
+	struct schedule_rule rule = w->pool->schedule;
+
+	if (return_hurries(w) && rule.fast_interval > HURRY)
+		rule.fast_interval = HURRY;
+	return schedule_next(&rule, watch_pace(w),
 	    verdict_failures(&w->entry.verdict), began, ended,
 	    checker_random(w->pool->c));
 }
@@ -188,6 +249,7 @@ watch_step(struct watch *w, const struct finding *f)
 {
 	const struct verdict_rule rule = doubt_rule(w);
 	const struct verdict was = w->entry.verdict;
+	const uint64_t degraded = w->entry.degraded;
 	const struct verdict_probe one = { .class = f->class,
 		.wrong = f->reason == MCSHM_R_GARBAGE ||
 		    f->reason == MCSHM_R_ERROR_REPLY ||
@@ -207,6 +269,8 @@ watch_step(struct watch *w, const struct finding *f)
 		if (w->replies)		/* who reported it waits for this */
 			pool_answers(w->pool);
 	}
+	if (w->entry.degraded != degraded)	/* it flaps, or no more */
+		tell_degraded(w, degraded);
 }
 
 /* It is in maintenance by its own word: only that is looked after. */
@@ -216,6 +280,8 @@ watch_rested(struct watch *w, const struct finding *f)
 	w->entry.began = f->began;
 	w->entry.checked = f->ended;
 	w->entry.result = f->reason;
+	watch_heard(w, f);
+	w->entry.unseen_since = 0;
 	w->reported = false;
 	return_dropped(w);	/* it may have been asked for more */
 	tell_probe(w, f);
@@ -239,12 +305,14 @@ watch_done(struct probe *p, const struct probe_result *r)
 		watch_rested(w, &f);
 		return;
 	}
+	w->found = &f;
 	doubt_finding(w, &f);
 	fault_finding(w, &f);
 	return_finding(w, &f);
 	watch_record(w, &f);
 	tell_probe(w, &f);
 	watch_step(w, &f);
+	w->found = NULL;
 	watch_told(w);
 	watch_due(w, watch_next(w, w->began, f.ended));
 	name_check(w);		/* and it may be due sooner */
@@ -284,6 +352,22 @@ watch_reported(struct watch *w)
 }
 
 static void
+watch_begin(struct watch *w)
+{
+	w->began = checker_refresh(w->pool->c);
+	w->late = w->pool->c->late;
+}
+
+/* It was put off, and nothing asked: waiting for us is no silence of the
+ * server's, and none of its time. */
+static void
+watch_began(struct probe *p)
+{
+	watch_begin((struct watch *)((char *)p -
+	    offsetof(struct watch, probe)));
+}
+
+static void
 watch_probe(struct watch *w)
 {
 	struct probe_task task;
@@ -293,7 +377,7 @@ watch_probe(struct watch *w)
 		name_ask(w);
 		return;
 	}
-	w->began = checker_refresh(w->pool->c);
+	watch_begin(w);
 	w->replies = w->reported;
 	w->reported = false;
 	probe_start(&w->probe, &task);
@@ -370,6 +454,7 @@ watch_rest(struct watch *w)
 	watch_stop(w);
 	w->reported = false;
 	w->entry.verdict = verdict_forget(w->entry.verdict);
+	w->entry.unseen_since = 0;
 	fault_rest(w);
 	watch_publish(w, false);
 }
@@ -398,6 +483,7 @@ watch_reconnect(struct watch *w, struct tls_peer *peer)
 	name_forget(w);		/* a trial of it, too */
 	tls_peer_free(w->peer);
 	w->peer = peer;
+	w->tls_why = NULL;
 	if (asking)
 		name_ask(w);
 }
@@ -426,7 +512,7 @@ watch_new(struct pool *pool, const struct server *server, uint64_t now)
 	if (address_literal(&server->address, &w->entry.address[0]))
 		w->entry.addresses = 1;
 	if (probe_init(&w->probe, pool->c->probes, watch_done,
-	    watch_lost) != 0) {
+	    watch_lost, watch_began) != 0) {
 		free(w);
 		return NULL;
 	}

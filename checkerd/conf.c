@@ -54,6 +54,7 @@ load_warn(struct load *l)
 		conf_probe_warn(l, &l->pool[i]);
 		conf_buckets_warn(l, &l->pool[i]);
 	}
+	conf_servers_warn(l);
 }
 
 /* The drafts become the configuration. */

@@ -89,10 +89,11 @@ struct conf {
  * What pools with TLS name is read by others, who look at one thing at a time:
  * that TLS can be had, each file by itself, and the key and the certificate
  * together, where each is good.  False, and why: "KEY = VALUE is not good; what
- * would be right".
+ * would be right".  SOON: of a certificate that is good now, false where it is
+ * not so for long; and that is a warning.
  */
 enum conf_tls { CONF_TLS, CONF_TLS_CA, CONF_TLS_CERT, CONF_TLS_KEY,
-	CONF_TLS_PAIR };
+	CONF_TLS_PAIR, CONF_TLS_SOON };
 #define CONF_WHY 400
 typedef bool conf_look(const struct conf_pool *p, enum conf_tls what,
     char why[CONF_WHY]);

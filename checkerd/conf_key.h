@@ -100,7 +100,7 @@ enum {			/* bits: the sections that a key may stand in */
 	    0, CONF_TEXT_BYTES, "none")					\
 	X(BOTH, tls_name, tls_name, host, 0, CONF_TEXT_BYTES, "none")	\
 	X(BOTH, tls_verify, tls_verify, yes, 0, 0, "yes")		\
-	X(BOTH, expect_version, expect_version, text,			\
+	X(BOTH, expect_version, expect_version, pattern,		\
 	    0, CONF_VERSION_BYTES, "none")				\
 	X(BOTH, maintenance_key, maintenance_key, word,			\
 	    0, CONF_MAINTENANCE_BYTES, "none")				\

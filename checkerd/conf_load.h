@@ -62,6 +62,7 @@ struct load {
 	conf_look *look;	/* at files for TLS; NULL: nobody does */
 	uint32_t looked;	/* 1 << enum conf_tls: what [defaults] name, and
 				 * is good */
+	uint32_t warned;	/* likewise, of what there were warnings */
 	unsigned errors;
 	struct source *source;	/* NULL: all is read */
 	unsigned section;	/* 0: none yet */
@@ -137,6 +138,8 @@ bool conf_text_parse(struct load *l, const struct key *k, const char *text,
     void *field);
 bool conf_word_parse(struct load *l, const struct key *k, const char *text,
     void *field);
+bool conf_pattern_parse(struct load *l, const struct key *k, const char *text,
+    void *field);
 bool conf_host_parse(struct load *l, const struct key *k, const char *text,
     void *field);
 void conf_text_write(char text[CONF_FILE_BYTES + 1], const void *field);
@@ -154,6 +157,8 @@ bool conf_auth_parse(struct load *l, const struct key *k, const char *text,
 bool conf_server_parse(struct load *l, const struct key *k, const char *text,
     void *field);
 void conf_servers_check(struct load *l, const struct draft *d);
+/* Of pools that are right. */
+void conf_servers_warn(struct load *l);
 void conf_server_dump(const struct server *s, FILE *out);
 
 /* conf_buckets.c */

@@ -324,9 +324,85 @@ conf_probe_look(struct load *l, struct draft *d)
 
 /* Warnings ---------------------------------------------------------------- */
 
+/* The pool's two values are both of [defaults]: said once, of the first one. */
+static bool
+is_said(struct load *l, const struct draft *d, enum conf_key_id id,
+    enum conf_key_id with, uint32_t *said)
+{
+	const uint32_t mark = UINT32_C(1) << (id - KEY_auth_file);
+
+	static_assert(KEY_tls_cert - KEY_auth_file < 32, "a bit for each");
+	if (!conf_inherited(l, d, id) || !conf_inherited(l, d, with))
+		return false;
+	if (*said & mark)
+		return true;
+	*said |= mark;
+	return false;
+}
+
+static void
+warn_soon(struct load *l, struct draft *d)
+{
+	char why[CONF_WHY];
+
+	if (l->look && *d->pool.tls_cert &&
+	    !is_said(l, d, KEY_tls_cert, KEY_tls_cert, &l->warned) &&
+	    !l->look(&d->pool, CONF_TLS_SOON, why))
+		conf_warn_at(l, d->at[KEY_tls_cert], "%s", why);
+}
+
+/* Who answers is not looked at: what is there for it to be looked at with?  And
+ * whoever it is gets the password. */
+static void
+warn_unverified(struct load *l, struct draft *d)
+{
+	const struct conf_pool *p = &d->pool;
+	const struct spot at = d->at[KEY_tls_verify];
+
+	if (*p->tls_ca &&
+	    !is_said(l, d, KEY_tls_ca, KEY_tls_verify, &l->warned))
+		conf_warn_at(l, at, "pool %s: tls_verify = no, and tls_ca = %s "
+		    "is not used; write tls_verify = yes, or leave tls_ca out",
+		    p->name, p->tls_ca);
+	if (*p->auth_file &&
+	    !is_said(l, d, KEY_auth_file, KEY_tls_verify, &l->warned))
+		conf_warn_at(l, at, "pool %s: tls_verify = no, and the "
+		    "password in auth_file = %s is told to whoever answers at "
+		    "a server's address; write tls_verify = yes", p->name,
+		    p->auth_file);
+}
+
+static void
+warn_tls(struct load *l, struct draft *d)
+{
+	if (!d->pool.tls || d == &l->defaults)
+		return;
+	warn_soon(l, d);
+	if (!d->pool.tls_verify)
+		warn_unverified(l, d);
+}
+
+/* There are servers of other kinds whose version is of two words, and the first
+ * is a name. */
+static void
+warn_version(struct load *l, struct draft *d)
+{
+	const char *pattern = d->pool.expect_version;
+
+	if (conf_has(d, KEY_expect_version) &&
+	    !conf_inherited(l, d, KEY_expect_version) &&
+	    strpbrk(pattern, CONF_BLANKS) && *pattern >= '0' && *pattern <= '9')
+		conf_warn_at(l, d->at[KEY_expect_version], "expect_version = %s "
+		    "is one pattern, with a blank in it, and no version of "
+		    "memcached's has one; write one for all of them, as 1.[56]"
+		    ".*", pattern);
+}
+
 void
 conf_probe_warn(struct load *l, struct draft *d)
 {
+	warn_tls(l, d);
+	warn_version(l, d);
 	if (conf_has(d, KEY_probe) && !conf_inherited(l, d, KEY_probe) &&
 	    d->pool.probe == CONF_PROBE_TCP)
 		conf_warn_at(l, d->at[KEY_probe], "probes by tcp see no server "

@@ -47,6 +47,41 @@ section_text(char text[64], const struct load *l)
 		snprintf(text, 64, "[%s]", name);
 }
 
+/*
+ * A line that is none of ours may be anybody's: an include, or the ini itself,
+ * may lead to a file with passwords, and errors go to logs.  Of an included file
+ * nothing is repeated; of the ini, the first word.
+ */
+#define SHOWN 20		/* the longest key */
+static const char *
+line_shown(char to[SHOWN + 8], const struct load *l, const char *text)
+{
+	const size_t n = strspn(text, CONF_WORD "_-.");
+
+	if (l->source->included || n == 0 || n > SHOWN ||
+	    !strchr(CONF_BLANKS "=:", text[n]))
+		return "the line";
+	snprintf(to, SHOWN + 8, "'%.*s%s'", (int)n, text, text[n] ? " ..." :
+	    "");
+	return to;
+}
+
+/* It may be a key that somebody meant. */
+static bool
+is_like_key(const char *name)
+{
+	const size_t n = strlen(name);
+
+	return n <= SHOWN && strspn(name, CONF_WORD "_-") == n;
+}
+
+static void
+key_none(struct load *l, const char *section)
+{
+	conf_complain(l, "no such key in %s; mc-checkerd.ini(5) has them all",
+	    section);
+}
+
 /* No such key in this section: why not. */
 static void
 key_unknown(struct load *l, const char *name, const struct key *elsewhere)
@@ -55,6 +90,10 @@ key_unknown(struct load *l, const char *name, const struct key *elsewhere)
 	char section[64];
 
 	section_text(section, l);
+	if (!is_like_key(name)) {
+		key_none(l, section);
+		return;
+	}
 	if (elsewhere) {
 		conf_complain(l, "%s does not belong in %s; write it in %s",
 		    name, section, elsewhere->sections == CONF_CHECKER ?
@@ -65,6 +104,10 @@ key_unknown(struct load *l, const char *name, const struct key *elsewhere)
 	for (size_t i = 0; i < KEYS; i++)
 		if (conf_keys[i].sections & l->section)
 			conf_hint_offer(&hint, conf_keys[i].name);
+	if (hint.nearest == NULL && l->source->included) {
+		key_none(l, section);
+		return;
+	}
 	conf_complain(l, "no key '%s' in %s; %s%s", name, section,
 	    hint.nearest ? "did you mean " : "mc-checkerd.ini(5) has them all",
 	    hint.nearest ? hint.nearest : "");
@@ -123,7 +166,8 @@ key_handle(void *user, const char *section, const char *name,
 		return 1;
 	if (!l->section) {
 		conf_complain(l, "%s before any section; begin with "
-		    "[checker], [defaults] or [pool NAME]", name);
+		    "[checker], [defaults] or [pool NAME]",
+		    is_like_key(name) ? name : "a line");
 		return 1;
 	}
 	k = key_find(l, name);
@@ -288,6 +332,7 @@ static void
 line_key(struct load *l, char *text, char *str, int room)
 {
 	char *eq = text + strcspn(text, "=:");
+	char shown[SHOWN + 8];
 	const char *value;
 	int n;
 
@@ -296,13 +341,13 @@ line_key(struct load *l, char *text, char *str, int room)
 		if (c[0] == ';' && strchr(CONF_BLANKS, c[-1]))
 			eq = text;
 	if (*eq == '\0' || eq == text) {
-		conf_complain(l, "'%s' is not KEY = VALUE; write that, or "
-		    "a comment on a line of its own", text);
+		conf_complain(l, "%s is not KEY = VALUE; write that, or a "
+		    "comment on a line of its own", line_shown(shown, l, text));
 		return;
 	}
 	if (*eq == ':') {
-		conf_complain(l, "'%s' has : before =; write KEY = VALUE",
-		    text);
+		conf_complain(l, "%s has : before =; write KEY = VALUE",
+		    line_shown(shown, l, text));
 		return;
 	}
 	*eq = '\0';

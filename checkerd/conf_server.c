@@ -375,6 +375,128 @@ conf_servers_check(struct load *l, const struct draft *d)
 	weights_check(l, d);
 }
 
+/* Shared ------------------------------------------------------------------ */
+
+/* A server of any pool, by where it is. */
+struct shared {
+	char place[ADDRESS_TEXT];
+	const struct draft *d;
+	uint32_t i;
+};
+
+static int
+shared_order(const void *left, const void *right)
+{
+	const struct shared *a = left, *b = right;
+	int d = strcmp(a->place, b->place);
+
+	if (d == 0)
+		d = (a->d > b->d) - (a->d < b->d);
+	return d ? d : (a->i > b->i) - (a->i < b->i);
+}
+
+static uint32_t
+shared_list(struct shared *v, const struct load *l)
+{
+	uint32_t n = 0;
+
+	for (uint32_t p = 0; p < l->pools; p++) {
+		const struct servers *s = &l->pool[p].pool.servers;
+
+		for (uint32_t i = 0; i < s->n; i++, n++) {
+			place_text(v[n].place, &s->v[i].address);
+			v[n].d = &l->pool[p];
+			v[n].i = i;
+		}
+	}
+	qsort(v, n, sizeof *v, shared_order);
+	return n;
+}
+
+/* How many servers of a pool other pools have, too; which comes first in the
+ * ini, and which is the other one. */
+struct shared_found {
+	uint32_t count;
+	const struct shared *own, *other;
+};
+
+static struct shared_found
+shared_find(const struct draft *d, const struct shared *v, uint32_t n)
+{
+	struct shared_found found = { 0, NULL, NULL };
+
+	for (uint32_t from = 0, to = 0; from < n; from = to) {
+		const struct shared *own = NULL, *other = NULL;
+
+		for (; to < n && strcmp(v[to].place, v[from].place) == 0;
+		    to++) {
+			if (v[to].d == d && !own)
+				own = &v[to];
+			else if (v[to].d != d && !other)
+				other = &v[to];
+		}
+		if (!own || !other)
+			continue;
+		if (found.count++ == 0 || own->i < found.own->i)
+			found = (struct shared_found){ found.count, own,
+				other };
+	}
+	return found;
+}
+
+static void
+shared_warn(struct load *l, const struct draft *d, const struct shared *v,
+    uint32_t n)
+{
+	const struct shared_found found = shared_find(d, v, n);
+	const struct spot *at;
+	char label[272], more[40] = "";
+
+	if (found.count == 0)
+		return;
+	if (found.count > 1)
+		snprintf(more, sizeof more, ", and %u more are in others",
+		    found.count - 1);
+	at = &found.other->d->server_at[found.other->i];
+	server_label(label, &d->pool.servers.v[found.own->i]);
+	conf_warn_at(l, d->server_at[found.own->i], "pool %s: server %s is in "
+	    "pool %s (%s:%u), too%s: on_recovery = flush-if-stale leaves "
+	    "servers of several pools as they are; write flush_shared = yes, "
+	    "or on_recovery = none", d->pool.name, label,
+	    found.other->d->pool.name, at->file, at->line, more);
+}
+
+static bool
+spares_shared(const struct conf_pool *p)
+{
+	return p->on_recovery == CONF_RECOVERY_FLUSH && !p->flush_shared;
+}
+
+void
+conf_servers_warn(struct load *l)
+{
+	struct shared *v;
+	uint32_t n = 0;
+	bool any = false;
+
+	for (uint32_t p = 0; p < l->pools; p++) {
+		n += l->pool[p].pool.servers.n;
+		any |= spares_shared(&l->pool[p].pool);
+	}
+	if (!any || l->pools < 2)
+		return;
+	v = malloc(n * sizeof *v);
+	if (!v) {
+		conf_complain_memory(l);
+		return;
+	}
+	n = shared_list(v, l);
+	for (uint32_t p = 0; p < l->pools; p++)
+		if (spares_shared(&l->pool[p].pool))
+			shared_warn(l, &l->pool[p], v, n);
+	free(v);
+}
+
 void
 conf_server_dump(const struct server *s, FILE *out)
 {

@@ -142,13 +142,60 @@ conf_text_write(char text[CONF_FILE_BYTES + 1], const void *field)
 	snprintf(text, CONF_FILE_BYTES + 1, "%s", *value ? value : "none");
 }
 
+/* A key in servers.  Those that the daemon itself stores there come and go. */
 bool
 conf_word_parse(struct load *l, const struct key *k, const char *text,
     void *field)
 {
+	static const char ours[] = "mc-checkerd:";
+
 	if (strpbrk(text, CONF_BLANKS))
 		return conf_refuse(l, k, text,
 		    "has a blank in it; write one word");
+	if (strncmp(text, ours, sizeof ours - 1) == 0)
+		return conf_refuse(l, k, text, "begins as the daemon's own "
+		    "keys do; write one that does not begin with mc-checkerd:");
+	return conf_text_parse(l, k, text, field);
+}
+
+/* Where the ] of a [ is; NULL: there is none. */
+static const char *
+bracket_end(const char *p)
+{
+	p += p[1] == '!' || p[1] == '^' ? 2 : 1;
+	p += *p == ']';
+	while (p && *p && *p != ']') {
+		const char *class = p[0] == '[' && p[1] == ':' ?
+		    strstr(p + 2, ":]") : NULL;
+
+		p = class ? class + 2 : p + 1;
+	}
+	return *p ? p : NULL;
+}
+
+/* fnmatch(3) takes a [ without its ] for itself, and a \ at the end for nothing
+ * at all: no version is like that. */
+static bool
+pattern_is_whole(const char *p)
+{
+	for (; *p; p++) {
+		if (*p == '\\')
+			p++;
+		else if (*p == '[')
+			p = bracket_end(p);
+		if (!p || !*p)
+			return false;
+	}
+	return true;
+}
+
+bool
+conf_pattern_parse(struct load *l, const struct key *k, const char *text,
+    void *field)
+{
+	if (!pattern_is_whole(text))
+		return conf_refuse(l, k, text, "is not a whole pattern; write "
+		    "the ] that its [ needs, or what is behind its \\");
 	return conf_text_parse(l, k, text, field);
 }
 

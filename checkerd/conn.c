@@ -101,8 +101,15 @@ failure(enum mcshm_reason reason, int err)
 struct conn_failure
 conn_ended(const struct conn *c, int err)
 {
-	(void)c;
-	return failure(reason_later(err, MCSHM_R_TIMEOUT), err);
+	struct conn_failure why = failure(reason_later(err, MCSHM_R_TIMEOUT),
+	    err);
+
+	if (c->tls != NULL && why.reason == MCSHM_R_TLS_FAILED) {
+		why.refuses = tls_alert(c->tls) != TLS_NO_ALERT;
+		why.ours = tls_alert(c->tls) == TLS_ALERT_OURS;
+		why.why = tls_why(c->tls);
+	}
+	return why;
 }
 
 static enum conn_state
@@ -120,19 +127,20 @@ static enum conn_state
 conn_no_tls(struct conn *c, struct conn_failure *why, int err)
 {
 	char plain[CONN_PLAIN];
-	bool more, again;
+	bool more;
 	const size_t len = tls_plain(c->tls, plain, sizeof plain, &more);
 
 	if (more) {
 		c->phase = PHASE_PLAIN;
 		return CONN_WANTS_READ;
 	}
-	again = err == EPROTO && len == 0 && tls_forget(c->tls);
-	conn_fail(c, why, len > 0 ? MCSHM_R_TLS_FAILED :
-	    reason_later(err, MCSHM_R_TIMEOUT), err);
-	why->again = again;
+	*why = len == 0 ? conn_ended(c, err) :
+	    (struct conn_failure){ .reason = MCSHM_R_TLS_FAILED,
+		.why = "it does not speak TLS" };
+	why->again = err == EPROTO && len == 0 && tls_forget(c->tls);
 	why->plain_len = (uint8_t)len;
 	memcpy(why->plain, plain, len);
+	conn_close(c);
 	return CONN_FAILED;
 }
 
@@ -197,11 +205,11 @@ conn_open(struct conn *c, const struct conn_place *place,
 		return conn_fail(c, why, MCSHM_R_LOCAL, errno);
 	if (c->family != AF_UNIX)
 		setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	if (connect(c->fd, place->to, place->len) == 0)
-		return conn_connected(c, why);
-	err = errno;
-	if (err == EINPROGRESS)
+	err = connect(c->fd, place->to, place->len) == 0 ? 0 : errno;
+	if (err == EINPROGRESS || (err == 0 && c->peer != NULL))
 		return CONN_WANTS_WRITE;
+	if (err == 0)
+		return conn_connected(c, why);
 	return conn_fail(c, why, reason_at_once(c->family, err), err);
 }
 
@@ -230,6 +238,12 @@ conn_is_due(const struct conn *c, enum conn_state wants)
 		.events = wants == CONN_WANTS_READ ? POLLIN : POLLOUT };
 
 	return poll(&p, 1, 0) > 0;
+}
+
+bool
+conn_in_handshake(const struct conn *c)
+{
+	return c->phase == PHASE_HANDSHAKE || c->phase == PHASE_PLAIN;
 }
 
 enum mcshm_reason
@@ -273,6 +287,12 @@ bool
 conn_trusted(const struct conn *c)
 {
 	return c->tls == NULL || tls_trusted(c->tls);
+}
+
+const char *
+conn_why(const struct conn *c)
+{
+	return c->tls != NULL ? tls_why(c->tls) : NULL;
 }
 
 uint64_t

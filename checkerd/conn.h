@@ -45,6 +45,10 @@ struct conn_failure {
 	int sys_errno;			/* behind LOCAL, UNREACHABLE; or 0 */
 	bool again;			/* what made it fail is gone: open it
 					 * once more */
+	bool refuses;			/* TLS_FAILED: it says so; */
+	bool ours;			/* and that it is for our certificate, or
+					 * for want of one */
+	const char *why;		/* behind TLS_FAILED, for ever; or NULL */
 	uint8_t plain_len;		/* TLS_FAILED: what it said that is no
 					 * TLS, or how that begins; a line is
 					 * waited for */
@@ -53,12 +57,15 @@ struct conn_failure {
 
 void conn_init(struct conn *c);
 /* FAILED: *why, and there is no connection. */
+/* No TLS is begun here: that takes its time, and is the caller's to put off. */
 enum conn_state conn_open(struct conn *c, const struct conn_place *place,
     struct conn_failure *why);
 /* What it wanted is there. */
 enum conn_state conn_go_on(struct conn *c, struct conn_failure *why);
 /* Is it?  For deadlines: a system call. */
 bool conn_is_due(const struct conn *c, enum conn_state wants);
+/* TLS has begun, and has not come to an end. */
+bool conn_in_handshake(const struct conn *c);
 /* It took too long: was there an answer to connect, and did that begin as
  * TLS? */
 enum mcshm_reason conn_too_long(const struct conn *c);
@@ -73,6 +80,8 @@ struct conn_failure conn_ended(const struct conn *c, int err);
 
 /* Of a ready one: may it be told what only the server should know? */
 bool conn_trusted(const struct conn *c);
+/* Why not; for ever, NULL. */
+const char *conn_why(const struct conn *c);
 /* When its certificate ends, REALTIME s; 0: there is none. */
 uint64_t conn_expiry(const struct conn *c);
 

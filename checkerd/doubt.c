@@ -54,6 +54,47 @@ sign_of(const struct doubt *d, const struct doubt_rule *rule,
 	return jumped > rule->after ? DOUBT_JUMPED : DOUBT_NONE;
 }
 
+/* A sign.  How long it was for which nobody looked says nothing: it may have
+ * been a night. */
+static void
+see(struct doubt *d, const struct doubt_rule *rule, uint64_t seen, uint64_t now)
+{
+	const bool begins = !d->tilt;
+
+	d->tilt = true;
+	d->signs = now;
+	if (begins)
+		d->since = seen;
+	if (begins || d->worn)
+		d->from = seen;
+	d->bare = d->worn;
+	d->until = d->worn ? now : now + rule->lasts;
+}
+
+/* No sign since the last look. */
+static void
+spend(struct doubt *d, const struct doubt_rule *rule, uint64_t now)
+{
+	const uint64_t time = now - d->looked.boot;
+	const uint64_t most = DOUBT_MOST * rule->lasts;
+
+	if (d->tilt)
+		d->spent += time;
+	else
+		d->spent -= time / 4 < d->spent ? time / 4 : d->spent;
+	if (d->spent == 0 || most == 0) {
+		d->spent = 0;
+		d->worn = false;
+	} else if (d->spent >= most) {
+		d->spent = most;
+		d->worn = true;
+		if (d->until > now)
+			d->until = now;
+	}
+	if (now >= d->signs + rule->lasts)
+		d->tilt = false;
+}
+
 struct doubt
 doubt_look(struct doubt d, const struct doubt_rule *rule, uint64_t seen,
     const struct doubt_clocks *now, uint64_t planned)
@@ -62,16 +103,14 @@ doubt_look(struct doubt d, const struct doubt_rule *rule, uint64_t seen,
 	const enum doubt_sign sign = sign_of(&d, rule, now, &by);
 
 	if (sign != DOUBT_NONE && !d.tilt) {
-		d.tilt = true;
 		d.tilts++;
-		d.from = seen;
 		d.sign = sign;
 		d.by = by;
 	}
 	if (sign != DOUBT_NONE)
-		d.until = now->boot + rule->lasts;
-	else if (now->boot >= d.until)
-		d.tilt = false;
+		see(&d, rule, seen, now->boot);
+	else
+		spend(&d, rule, now->boot);
 	d.looked = *now;
 	d.planned = planned;
 	return d;
@@ -81,6 +120,17 @@ bool
 doubt_covers(const struct doubt *d, uint64_t began, uint64_t ended)
 {
 	return began < d->until && ended > d->from;
+}
+
+enum doubt_worth
+doubt_silence(const struct doubt *d, uint64_t silent, uint64_t began,
+    uint64_t ended)
+{
+	if (d->bare)
+		return doubt_covers(d, began, ended) ? DOUBT_SAYS_LESS :
+		    DOUBT_SAYS;
+	return doubt_covers(d, silent != 0 && silent < began ? silent : began,
+	    ended) ? DOUBT_SAYS_NOTHING : DOUBT_SAYS;
 }
 
 const char *

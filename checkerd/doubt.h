@@ -9,6 +9,12 @@
  * more than `after`.  Silence of a probe that overlaps the time from our last
  * look before it to `lasts` after the last such sign is nobody's fault.
  *
+ * A host that stalls again and again would never see a silent server so: what
+ * comes after signs is TILT for DOUBT_MOST times `lasts` in all.  It is worn
+ * out then, until four times as long has passed without a TILT: there is no
+ * silence in the time of a sign itself, and what is silent before and after it
+ * counts.
+ *
  * Awareness: many servers of a pool are silent at once, which is seldom the
  * servers.  A score rises by one a second while it is so, and falls by one a
  * second when it is not; who is silent is waited for that much longer.
@@ -35,11 +41,25 @@ enum doubt_sign { DOUBT_NONE, DOUBT_LATE, DOUBT_SLEPT, DOUBT_JUMPED };
 struct doubt {
 	struct doubt_clocks looked;	/* last */
 	uint64_t planned;		/* BOOTTIME of the next look, at latest */
-	uint64_t from, until;		/* of the last TILT; 0, 0: none yet */
+	uint64_t from, until;		/* what can not be judged, the last time;
+					 * 0, 0: all can */
+	bool bare;			/* and that is a sign, and no more */
+	uint64_t spent;			/* ns of TILT beside signs, for which
+					 * time without a TILT does not stand */
+	bool worn;			/* that was too much */
 	bool tilt;			/* has not been seen to end */
+	uint64_t since, signs;		/* it began; its last sign ended */
 	enum doubt_sign sign;		/* that began it */
 	uint64_t by;			/* how late, how long, how far; ns */
 	uint64_t tilts;
+};
+#define DOUBT_MOST 12u
+
+/* What silence is worth. */
+enum doubt_worth {
+	DOUBT_SAYS,			/* it is the server's, for what we know */
+	DOUBT_SAYS_LESS,		/* nobody looked for a part of it */
+	DOUBT_SAYS_NOTHING,		/* nor does any since the last answer */
 };
 
 /* Looks now, and will look again at `planned`. */
@@ -54,6 +74,10 @@ struct doubt doubt_look(struct doubt d, const struct doubt_rule *rule,
 
 /* What was between these two times can not be judged. */
 bool doubt_covers(const struct doubt *d, uint64_t began, uint64_t ended);
+/* A probe between these times was silent, and so were all since `silent`; 0: it
+ * is the first. */
+enum doubt_worth doubt_silence(const struct doubt *d, uint64_t silent,
+    uint64_t began, uint64_t ended);
 /* "the loop was late" */
 const char *doubt_sign_text(enum doubt_sign sign);
 

@@ -4,11 +4,12 @@
  * Pure: no I/O, no clock, no allocation, no globals.
  */
 #include "failopen.h"
+#include "span.h"
 
 #include <stdbool.h>
 
 /* As long as it takes servers that answer again to be UP, and some more. */
-#define BELOW_FOR UINT64_C(10000000000)
+#define BELOW_FOR (10 * SECOND)
 
 static bool
 is_above(const struct failopen_rule *rule, uint32_t servers, uint32_t silent)
@@ -24,22 +25,16 @@ is_off(const struct failopen_rule *rule, uint32_t servers)
 	    servers < FAILOPEN_SERVERS;
 }
 
-static uint64_t
-passed(uint64_t since, uint64_t now)
-{
-	return now > since ? now - since : 0;
-}
-
 static enum failopen_state
 next(const struct failopen *f, const struct failopen_rule *rule, bool above,
     uint64_t now)
 {
 	if (f->state == FAILOPEN_SHUT)
 		return above ? FAILOPEN_OPEN : FAILOPEN_SHUT;
-	if (!above && passed(f->below_since, now) >= BELOW_FOR)
+	if (!above && span_passed(f->below_since, now) >= BELOW_FOR)
 		return FAILOPEN_SHUT;
 	if (above && f->state == FAILOPEN_OPEN &&
-	    passed(f->since, now) >= rule->max)
+	    span_passed(f->since, now) >= rule->max)
 		return FAILOPEN_BELIEVED;
 	return f->state;
 }
@@ -83,7 +78,7 @@ uint64_t
 failopen_left(const struct failopen *f, const struct failopen_rule *rule,
     uint64_t now)
 {
-	const uint64_t over = passed(f->since, now);
+	const uint64_t over = span_passed(f->since, now);
 
 	return f->state == FAILOPEN_OPEN && over < rule->max ?
 	    rule->max - over : 0;

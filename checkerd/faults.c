@@ -4,10 +4,10 @@
  * Pure: time is an argument.
  */
 #include "faults.h"
+#include "span.h"
 
 #include <stddef.h>
 
-#define SECOND UINT64_C(1000000000)
 #define SOON (2 * SECOND)	/* the next look, while in doubt */
 #define MOMENT (SECOND / 4)	/* in which a server that was full may not be */
 #define CLOCK_STANDS (3 * SECOND)	/* it shows seconds; two may be one */
@@ -20,18 +20,6 @@
 #define ROOM_PERCENT 80		/* of its connections, ours included */
 #define PUT_OFF 6		/* doublings of stats_interval */
 #define ANSWERS 256		/* that make the usual time of one */
-
-static uint64_t
-sooner(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint64_t
-longer(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
 
 static void
 put_bit(struct faults *f, uint64_t bit, bool on)
@@ -318,18 +306,17 @@ plan_stats(struct faults *f, const struct faults_rule *r,
 		f->stats_at = p->ended;		/* another rule */
 	if (p->class == VERDICT_GOOD && p->stats != NULL) {
 		if (f->phase != 0)
-			wait = sooner(wait, f->phase);
+			wait = span_least(wait, f->phase);
 		f->refused = 0;
 		f->phase = 0;
 		f->stats_at = p->ended + wait;
-	} else if (p->stats_asked && p->class != VERDICT_LOCAL &&
-	    p->class != VERDICT_SILENCE && p->class != VERDICT_VOID &&
-	    !is_gone(p->reason)) {
+	} else if (p->stats_asked && !is_gone(p->reason) &&
+	    (p->class == VERDICT_GOOD || p->class == VERDICT_PROOF)) {
 		f->refused += f->refused < PUT_OFF;
 		f->stats_at = p->ended + (wait << f->refused);
 	}
 	if (doubt && f->refused == 0)
-		f->stats_at = sooner(f->stats_at, p->ended + SOON);
+		f->stats_at = span_least(f->stats_at, p->ended + SOON);
 }
 
 /* New connections ---------------------------------------------------------- */
@@ -414,7 +401,7 @@ plan_scan(struct faults *f, const struct faults_rule *r, uint64_t now)
 	const uint64_t every = r->scan_interval;
 
 	if (in_doubt(f))
-		f->scan_at = now + (every != 0 ? sooner(every, SOON) : SOON);
+		f->scan_at = now + (every != 0 ? span_least(every, SOON) : SOON);
 	else
 		f->scan_at = every != 0 ? now + every : 0;
 }
@@ -530,7 +517,7 @@ static void
 learn_usual(struct faults *f, uint64_t took)
 {
 	const uint64_t counts = f->usual == 0 ? took :
-	    sooner(took, 2 * f->usual);
+	    span_least(took, 2 * f->usual);
 
 	f->answers += f->answers < ANSWERS;
 	f->usual = f->usual - f->usual / f->answers + counts / f->answers;
@@ -546,15 +533,15 @@ static void
 learn_time(struct faults *f, const struct faults_rule *r,
     const struct faults_probe *p)
 {
-	const uint64_t limit = longer(r->slow_threshold, 4 * f->usual);
+	const uint64_t limit = span_most(r->slow_threshold, 4 * f->usual);
 	const uint64_t took = p->ended > p->began ? p->ended - p->began : 0;
-	const uint64_t most = sooner(took > p->busy ? took - p->busy : 0,
+	const uint64_t most = span_least(took > p->busy ? took - p->busy : 0,
 	    limit + limit / 2);
 
 	if (r->slow_threshold == 0) {
 		put_bit(f, MCSHM_DEGRADED_SLOW, false);
 	} else {
-		f->recent = f->recent == 0 ? sooner(most, limit / 2) :
+		f->recent = f->recent == 0 ? span_least(most, limit / 2) :
 		    f->recent - f->recent / 4 + most / 4;
 		if (f->recent > limit)
 			put_bit(f, MCSHM_DEGRADED_SLOW, true);
@@ -709,6 +696,9 @@ faults_probe(struct faults *f, const struct faults_rule *r,
 		learn_listener(f, r, p);
 	} else if (p->class == VERDICT_SILENCE || p->class == VERDICT_PROOF) {
 		learn_failure(f, r, p);
+	} else if (p->class == VERDICT_LOCAL &&
+	    p->reason == MCSHM_R_TLS_FAILED) {	/* for a certificate of ours */
+		learn_wrong(f, p);
 	}
 	keep_sought(f, r);
 	keep_scan_due(f, r, p->ended);

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "checker.h"
@@ -39,7 +40,7 @@ static const char usage[] =
     "  -t, --check-config   check it and exit: 0 good, 78 not\n"
     "  -T, --dump-config    check it, print all effective values and exit\n"
     "  -v, --verbose        say more: debug lines\n"
-    "      --help           this text\n"
+    "  -h, --help           this text\n"
     "      --version        the version\n"
     "\n"
     "mc-checkerd(8), mc-checkerd.ini(5)\n";
@@ -74,35 +75,44 @@ print_and_exit(const char *text)
 	exit(fflush(stdout) == 0 ? EX_OK : EX_IOERR);
 }
 
+static void
+option_mode(struct options *o, enum mode mode)
+{
+	if (o->mode != MODE_RUN && o->mode != mode) {
+		fprintf(stderr, "mc-checkerd: -t and -T do not go together; "
+		    "-T checks, too.\n");
+		wrong_usage();
+	}
+	o->mode = mode;
+}
+
 static struct options
 options_parse(int argc, char **argv)
 {
-	enum { HELP = 256, VERS };
+	enum { VERS = 256 };
 	static const struct option names[] = {
 		{ "config", required_argument, NULL, 'c' },
 		{ "check-config", no_argument, NULL, 't' },
 		{ "dump-config", no_argument, NULL, 'T' },
 		{ "verbose", no_argument, NULL, 'v' },
-		{ "help", no_argument, NULL, HELP },
+		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, VERS },
 		{ NULL, 0, NULL, 0 } };
 	struct options o = { .config = CONFIG };
 	int c;
 
-	while ((c = getopt_long(argc, argv, "c:tTv", names, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "c:tTvh", names, NULL)) != -1) {
 		if (c == 'c')
 			o.config = optarg;
-		else if (c == 't' && o.mode == MODE_RUN)
-			o.mode = MODE_CHECK;
-		else if (c == 'T')
-			o.mode = MODE_DUMP;
+		else if (c == 't' || c == 'T')
+			option_mode(&o, c == 't' ? MODE_CHECK : MODE_DUMP);
 		else if (c == 'v')
 			o.verbose = true;
-		else if (c == HELP)
+		else if (c == 'h')
 			print_and_exit(usage);
 		else if (c == VERS)
 			print_and_exit("mc-checkerd " VERSION "\n");
-		else if (c != 't')
+		else
 			wrong_usage();
 	}
 	if (optind < argc) {
@@ -124,24 +134,75 @@ tls_setup(const struct conf_pool *p)
 		.key = p->tls_key[0] != '\0' ? p->tls_key : NULL };
 }
 
+/* "tls_cert = PATH ended at 2026-11-23 06:00 UTC; put a new one there" */
+static bool
+cert_refuse(char why[CONF_WHY], const char *path, const char *what,
+    uint64_t when)
+{
+	const time_t real = (time_t)when;
+	char date[40] = "another time";
+	struct tm tm;
+
+	if (gmtime_r(&real, &tm) != NULL)
+		strftime(date, sizeof date, "%Y-%m-%d %H:%M UTC", &tm);
+	snprintf(why, CONF_WHY, "tls_cert = %s %s %s; put a new one there",
+	    path, what, date);
+	return false;
+}
+
+/*
+ * Servers that look at our certificate would refuse us for one that has ended.
+ * One that is not good yet is a warning only: a host's clock may be behind when
+ * it starts, and nobody would start us again.
+ */
+static bool
+cert_look(const char *path, struct tls_span good, bool soon, char why[CONF_WHY])
+{
+	const uint64_t now = checker_today();
+
+	if (!soon && now >= good.until)
+		return cert_refuse(why, path, "ended at", good.until);
+	if (soon && now < good.from)
+		return cert_refuse(why, path, "is not good before", good.from);
+	if (soon && now + TLS_ENDS_SOON > good.until)
+		return cert_refuse(why, path, "ends at", good.until);
+	return true;
+}
+
 /* What an ini names for TLS is looked at while it is read: one thing at a
  * time, so that all are told. */
 static bool
 tls_look(const struct conf_pool *p, enum conf_tls what, char why[CONF_WHY])
 {
 	const struct tls_setup all = tls_setup(p);
-	const bool pair = what == CONF_TLS_PAIR;
+	const bool pair = what == CONF_TLS_PAIR, soon = what == CONF_TLS_SOON;
 	const struct tls_setup one = { .verify = all.verify, .look = true,
 		.ca = what == CONF_TLS_CA ? all.ca : NULL,
-		.cert = pair || what == CONF_TLS_CERT ? all.cert : NULL,
+		.cert = pair || soon || what == CONF_TLS_CERT ? all.cert : NULL,
 		.key = pair || what == CONF_TLS_KEY ? all.key : NULL };
 	struct tls *tls;
-	int err;
+	bool good;
 
 	static_assert(TLS_WHY <= CONF_WHY, "it has room");
-	err = tls_open(&tls, &one, why);
+	good = tls_open(&tls, &one, why) == 0;
+	if (good && one.cert != NULL && !pair)
+		good = cert_look(one.cert, tls_span(tls), soon, why);
 	tls_close(tls);
-	return err == 0;
+	return good;
+}
+
+/* The log says itself which of them are warnings. */
+static void
+log_warning_line(char *line)
+{
+	static const char word[] = ": warning: ";
+	char *at = strstr(line, word);
+
+	if (at == NULL)
+		log_warning("%s", line);
+	else
+		log_warning("%.*s: %s", (int)(at - line), line,
+		    at + sizeof word - 1);
 }
 
 static void
@@ -155,7 +216,7 @@ log_lines(char *text, bool wrong)
 		if (wrong)
 			log_err("%s", line);
 		else
-			log_warning("%s", line);
+			log_warning_line(line);
 	}
 }
 
@@ -468,12 +529,22 @@ hangup_mask(int how)
 	sigprocmask(how, &set, NULL);
 }
 
+/* To other daemons some of them mean "reopen your log" or the like: one that
+ * comes by mistake kills nobody. */
+static void
+signals_ignore(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGUSR1, SIG_IGN);
+	signal(SIGUSR2, SIG_IGN);
+	signal(SIGALRM, SIG_IGN);
+}
+
 /* Before anything that takes its time: a signal that comes early is served
  * when the loop runs, and kills nobody. */
 static void
 signals_start(struct daemon *d)
 {
-	signal(SIGPIPE, SIG_IGN);
 	ev_signal_init(&d->hup, on_hup, SIGHUP);
 	ev_signal_init(&d->term, on_end, SIGTERM);
 	ev_signal_init(&d->interrupt, on_end, SIGINT);
@@ -524,8 +595,10 @@ main(int argc, char **argv)
 	int code;
 
 	log_open(o.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, journal);
-	if (o.mode == MODE_RUN)
+	if (o.mode == MODE_RUN) {
 		hangup_mask(SIG_BLOCK);
+		signals_ignore();
+	}
 	/* To people the lines say enough as they are. */
 	wrong = journal ? load_logged(&conf, o.config) :
 	    conf_load(&conf, o.config, tls_look, stderr);

@@ -177,8 +177,8 @@ mark_of(const char *host)
 
 /* "host time since gap" */
 static void
-write_mark(struct text *x, const char *key, const char *ttl, const char *host,
-    const struct mcproto_mark *mark)
+write_mark(struct text *x, const char *verb, const char *key, const char *ttl,
+    const char *host, const struct mcproto_mark *mark)
 {
 	const uint64_t number[] = { mark->time, mark->since, mark->gap };
 	char value[3 * 21];
@@ -188,7 +188,7 @@ write_mark(struct text *x, const char *key, const char *ttl, const char *host,
 		text_add(&v, " ");
 		text_number(&v, number[i]);
 	}
-	text_store(x, "set ", key, ttl, strlen(host) + v.len);
+	text_store(x, verb, key, ttl, strlen(host) + v.len);
 	text_add(x, host);
 	text_bytes(x, value, v.len);
 	text_add(x, "\r\n");
@@ -202,7 +202,7 @@ write_own_mark(struct text *x, const char *host,
 	char *const own = mark->since != 0 ? key : note;
 
 	own[sizeof key - 2] = (char)('0' + mark_of(host));
-	write_mark(x, own, " 0 60 ", host, mark);
+	write_mark(x, "set ", own, " 0 60 ", host, mark);
 }
 
 static void
@@ -244,7 +244,9 @@ write_ask(struct text *x, enum mcproto_ask ask, const struct mcproto_terms *t,
 		text_add(x, "flush_all\r\n");
 		return;
 	case MCPROTO_ASK_FLUSHED:
-		write_mark(x, FLUSHED_KEY, " 0 300 ", t->host, once->mark);
+	case MCPROTO_ASK_SEEN:
+		write_mark(x, ask == MCPROTO_ASK_SEEN ? "add " : "set ",
+		    FLUSHED_KEY, " 0 300 ", t->host, once->mark);
 		return;
 	case MCPROTO_ASK_MARK:
 		write_own_mark(x, t->host, once->mark);
@@ -384,6 +386,7 @@ allowed(const struct mcproto_reply *r)
 	case MCPROTO_ASK_MARK:
 	case MCPROTO_ASK_WITNESS:
 	case MCPROTO_ASK_RELOCK:
+	case MCPROTO_ASK_SEEN:
 		return SAYS_ERRORS | SAYS_STORED | SAYS_NOT_STORED;
 	}
 	return SAYS_NOTHING;
@@ -571,6 +574,19 @@ take_set(struct mcproto_reply *r, bool stored)
 	return MCPROTO_MORE;
 }
 
+/* For people: what is no answer of a memcached, up to the line's end.  Its first
+ * bytes may have come before. */
+static void
+take_said(struct mcproto_reply *r, const char *bytes, size_t len)
+{
+	size_t n = strlen(r->said);
+
+	for (size_t i = 0; i < len && n < MCPROTO_SAID - 1 &&
+	    bytes[i] != '\r' && bytes[i] != '\n'; i++)
+		r->said[n++] = bytes[i] != '\0' ? bytes[i] : '?';
+	r->said[n] = '\0';
+}
+
 static int
 take_error(struct mcproto_reply *r, enum says what)
 {
@@ -589,8 +605,11 @@ take_error(struct mcproto_reply *r, enum says what)
 	    what == SAYS_SERVER_ERROR)
 		return take_set(r, false);
 	r->told.refused |= ask;
-	if (ask & r->weighs)
+	if (ask & r->weighs) {
 		note(r, MCSHM_R_ERROR_REPLY);
+		if (r->said[0] == '\0')
+			take_said(r, r->line, r->len);
+	}
 	if (ask == MCPROTO_ASK_CANARY && r->part < 2) {
 		r->part++;
 		return MCPROTO_MORE;
@@ -942,6 +961,19 @@ feed_line(struct mcproto_reply *r, const struct mcproto_terms *t, char c)
 	return result;
 }
 
+/* It is garbage: the line so far, and what came with its last byte. */
+static void
+feed_said(struct mcproto_reply *r, const char *bytes, size_t len)
+{
+	const bool whole = r->len > 0 && r->line[r->len - 1] == '\n';
+
+	r->said[0] = '\0';
+	if (r->len <= sizeof r->line)
+		take_said(r, r->line, r->len);
+	if (!whole)
+		take_said(r, bytes, len);
+}
+
 int
 mcproto_feed(struct mcproto_reply *r, const struct mcproto_terms *t,
     const char *bytes, size_t len)
@@ -960,12 +992,20 @@ mcproto_feed(struct mcproto_reply *r, const struct mcproto_terms *t,
 		} else {
 			result = feed_line(r, t, bytes[i++]);
 		}
+		if (result == MCSHM_R_GARBAGE)
+			feed_said(r, bytes + i - 1, len - i + 1);
 		if (result == MCPROTO_MORE)
 			continue;
 		/* Nothing may follow the last answer. */
-		return r->asks == 0 && i < len ? (int)MCSHM_R_GARBAGE : result;
+		if (r->asks != 0 || i == len)
+			return result;
+		feed_said(r, bytes + i, len - i);
+		return MCSHM_R_GARBAGE;
 	}
-	return r->left > 0 || hopeful(r) ? MCPROTO_MORE : MCSHM_R_GARBAGE;
+	if (r->left > 0 || hopeful(r))
+		return MCPROTO_MORE;
+	feed_said(r, "", 0);
+	return MCSHM_R_GARBAGE;
 }
 
 /* Server's side ----------------------------------------------------------- */

@@ -46,9 +46,11 @@ enum mcproto_ask {
 	MCPROTO_ASK_MARK = 2048,	/* set of our mark, or, without since,
 					 * of our note; TTL 60 s */
 	MCPROTO_ASK_WITNESS = 4096,	/* set of our witness, TTL 300 s */
-	MCPROTO_ASK_RELOCK = 8192	/* LOCK again, behind FLUSH */
+	MCPROTO_ASK_RELOCK = 8192,	/* LOCK again, behind FLUSH */
+	MCPROTO_ASK_SEEN = 16384	/* add of the marker: who flushed it has
+					 * the first word */
 };
-#define MCPROTO_ASKS 0x3fffu
+#define MCPROTO_ASKS 0x7fffu
 
 /* Mark keys, and as many for notes; a host uses those that a hash of its name
  * says.  A witness has its host's whole name. */
@@ -86,12 +88,12 @@ struct mcproto_once {
 	/* CANARY's key ends with it: what is left of another probe, be it a
 	 * late one's, is never taken for this one's. */
 	uint32_t canary;
-	/* MARK, and FLUSHED (its time); its host is that of the terms. */
+	/* MARK, FLUSHED and SEEN; its host is that of the terms. */
 	const struct mcproto_mark *mark;
 };
 
 /* The request for these asks, and its length; 0 where cap is too small.  once:
- * NULL without CANARY, MARK and FLUSHED. */
+ * NULL without CANARY, MARK, FLUSHED and SEEN. */
 size_t mcproto_write(char *buf, size_t cap, uint32_t asks,
     const struct mcproto_terms *t, const struct mcproto_once *once);
 /* Bytes of it up to the end of CANARY's set. */
@@ -126,6 +128,8 @@ struct mcproto_told {
 
 enum mcproto_more { MCPROTO_MORE = -1 };	/* beside enum mcshm_reason */
 
+#define MCPROTO_SAID 41u
+
 /* The reply so far. */
 struct mcproto_reply {
 	uint32_t asks;			/* not answered yet */
@@ -147,6 +151,11 @@ struct mcproto_reply {
 					 * expected */
 	char line[MCPROTO_LINE_MAX];
 	struct mcproto_told told;
+	char said[MCPROTO_SAID];	/* of ERROR_REPLY, GARBAGE: how the line
+					 * begins that is it, as far as it has
+					 * come; "" where that is no line.  Any
+					 * bytes: what we said may be among
+					 * them, a password, too */
 };
 /* A reply to these asks (one at least) is to come. */
 void mcproto_expect(struct mcproto_reply *r, uint32_t asks);

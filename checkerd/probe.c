@@ -5,8 +5,8 @@
  *	IDLE ------------------------> WAITING --> done(), IDLE
  *	  \                            ^    |
  *	   \--> CONNECTING -----------/     | kept one ended: once
- *	            |  ^--------------------/
- *	            v
+ *	        ^   |  ^--------------------/
+ *	QUEUED -+   v
  *	         DECIDED --> done(), IDLE	(at the next turn of the loop)
  *
  * Must not believe, log or read the clock; the deadline is the loop's timer.
@@ -20,7 +20,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum phase { PHASE_IDLE, PHASE_CONNECTING, PHASE_WAITING, PHASE_DECIDED };
+enum phase { PHASE_IDLE, PHASE_CONNECTING, PHASE_QUEUED, PHASE_WAITING,
+	PHASE_DECIDED };
+
+/* Others wait for it for so long and no more: asked in its time, or not at
+ * all.  They are few, and wait for nobody. */
+#define NEVER_LATE (MCPROTO_ASK_FLUSH | MCPROTO_ASK_UNLOCK)
+/* Flights of ours in a handshake, of whichever version; each may come late. */
+#define FLIGHTS 3
+/* Of TLS, a turn of the loop: a few milliseconds at most. */
+#define STEPS_A_TURN 8
 
 /* What has come of a reply: from its first byte to the result. */
 struct probe_answer {
@@ -40,6 +49,9 @@ struct chunk {
  */
 struct probes {
 	struct ev_loop *loop;
+	ev_timer steps;			/* of TLS, in the next turn */
+	uint32_t turns;			/* so many had some */
+	TAILQ_HEAD(probe_queue, probe) going, starting;
 	uint32_t probes, answers;
 	struct chunk *chunks;
 	struct probe_answer *rest;
@@ -52,13 +64,20 @@ static const struct mcproto_told told_nothing;
 
 /* Shared memory of probes -------------------------------------------------- */
 
+static void on_steps(struct ev_loop *loop, ev_timer *timer, int events);
+
 struct probes *
 probes_open(struct ev_loop *loop)
 {
 	struct probes *s = calloc(1, sizeof *s);
 
-	if (s != NULL)
-		s->loop = loop;
+	if (s == NULL)
+		return NULL;
+	s->loop = loop;
+	TAILQ_INIT(&s->going);
+	TAILQ_INIT(&s->starting);
+	ev_timer_init(&s->steps, on_steps, 0., 0.);
+	s->steps.data = s;
 	return s;
 }
 
@@ -70,6 +89,7 @@ probes_close(struct probes *s)
 	if (s == NULL)
 		return;
 	assert(s->probes == 0);
+	ev_timer_stop(s->loop, &s->steps);
 	while ((c = s->chunks) != NULL) {
 		s->chunks = c->next;
 		free(c);
@@ -181,15 +201,14 @@ keeps_connection(const struct probe *p, enum mcshm_reason reason)
  * is not sent again.  The server would keep its end, and the port would be ours
  * to use again, for a connect that fails then.  The kernel sees a FIN through;
  * but with it all that was asked, however late: what must not come late is
- * taken back by RST.
+ * taken back by RST, from wherever it is but the server's own receive queue.
  */
 static void
 probe_leave(struct probe *p)
 {
-	const uint32_t never_late = MCPROTO_ASK_FLUSH | MCPROTO_ASK_UNLOCK;
 	struct probe_conn *c = &p->conn[p->now];
 
-	if (p->asks & never_late) {
+	if (p->asks & NEVER_LATE) {
 		probe_hang_up(p, p->now);
 		return;
 	}
@@ -216,6 +235,14 @@ probe_settle(struct probe *p, enum mcshm_reason reason)
 	p->now = p->kept;
 }
 
+/* Whoever was told one may say it again: as an echo, or in an error that has the
+ * words which it does not know. */
+static bool
+knows_password(const struct probe *p)
+{
+	return p->task.terms != NULL && p->task.terms->user != NULL;
+}
+
 /* The end of a probe.  *p may be gone, or under way again, when it returns. */
 static void
 probe_finish(struct probe *p, enum mcshm_reason reason)
@@ -229,10 +256,14 @@ probe_finish(struct probe *p, enum mcshm_reason reason)
 	p->result.fresh = p->fresh;
 	if (answer != NULL)
 		p->result.told = &answer->reply.told;
+	if (answer != NULL && !knows_password(p))
+		p->result.said = answer->reply.said;
 	if (conn_now(p)->fd >= 0) {
 		p->result.tls_expiry = conn_expiry(conn_now(p));
-		if (is_good(reason) && !conn_trusted(conn_now(p)))
+		if (is_good(reason) && !conn_trusted(conn_now(p))) {
 			p->result.reason = MCSHM_R_TLS_UNTRUSTED;
+			p->result.why = conn_why(conn_now(p));
+		}
 	}
 	probe_settle(p, reason);
 	p->phase = PHASE_IDLE;
@@ -248,6 +279,9 @@ probe_decide(struct probe *p, struct conn_failure why)
 {
 	p->result.reason = why.reason;
 	p->result.sys_errno = why.sys_errno;
+	p->result.refuses = why.refuses;
+	p->result.ours = why.ours;
+	p->result.why = why.why;
 	p->phase = PHASE_DECIDED;
 	probe_arm(p, 0.);
 }
@@ -432,6 +466,96 @@ probe_go_on(struct probe *p)
 	probe_connecting(p, state, &why);
 }
 
+/* Steps of TLS ------------------------------------------------------------ */
+
+static struct probe_queue *
+queue_of(struct probe *p)
+{
+	return conn_in_handshake(conn_now(p)) ? &p->probes->going :
+	    &p->probes->starting;
+}
+
+static bool
+is_put_off(const struct probe *p)
+{
+	return p->task.tls != NULL && (p->task.asks & NEVER_LATE) == 0;
+}
+
+/* In the next turn of the loop. */
+static void
+steps_due(struct probes *s)
+{
+	if (ev_is_active(&s->steps))
+		return;
+	ev_timer_set(&s->steps, 0., 0.);
+	ev_timer_start(s->loop, &s->steps);
+}
+
+/* What it waited for is there; it goes on when it is its turn. */
+static void
+probe_queue(struct probe *p)
+{
+	struct probes *s = p->probes;
+
+	p->left = ev_timer_remaining(s->loop, &p->timer);
+	ev_timer_stop(s->loop, &p->timer);
+	ev_io_stop(s->loop, &p->conn[p->now].io);
+	p->phase = PHASE_QUEUED;
+	p->queued = s->turns;
+	TAILQ_INSERT_TAIL(queue_of(p), p, queue);
+	steps_due(s);
+}
+
+/* Its time may have passed before it was asked, for we were late.  Half of it is
+ * left in any case; but a few times, or who sends a byte at a time would have no
+ * end. */
+static double
+probe_left(struct probe *p)
+{
+	const double least = (p->again ? p->task.timeout :
+	    p->task.connect_timeout) / 2;
+
+	if (p->left >= least || p->longer == FLIGHTS)
+		return p->left > 0. ? p->left : 0.;
+	p->longer++;
+	return least;
+}
+
+static void
+probe_step(struct probe *p)
+{
+	struct probes *s = p->probes;
+
+	TAILQ_REMOVE(queue_of(p), p, queue);
+	p->phase = PHASE_CONNECTING;
+	if (!conn_in_handshake(conn_now(p)) && s->turns - p->queued > 1 &&
+	    p->began != NULL)
+		p->began(p);
+	probe_arm(p, probe_left(p));
+	probe_go_on(p);
+}
+
+static void
+on_steps(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct probes *s = timer->data;
+	struct probe *p = NULL;
+
+	(void)loop;
+	(void)events;
+	s->turns++;
+	for (int i = 0; i <= STEPS_A_TURN; i++) {
+		p = TAILQ_FIRST(&s->going);
+		if (p == NULL)
+			p = TAILQ_FIRST(&s->starting);
+		if (p == NULL)
+			return;
+		if (i < STEPS_A_TURN)
+			probe_step(p);
+	}
+	steps_due(s);
+}
+
 /*
  * No more comes of the reply: because of why, if that says most.  What was asked
  * beside what the probe is about may be missing: some servers answer one thing
@@ -570,7 +694,9 @@ probe_on_io(struct ev_loop *loop, ev_io *io, int events)
 		probe_unasked(p);
 		return;
 	}
-	if (p->phase == PHASE_CONNECTING)
+	if (p->phase == PHASE_CONNECTING && is_put_off(p))
+		probe_queue(p);
+	else if (p->phase == PHASE_CONNECTING)
 		probe_go_on(p);
 	else if (p->phase == PHASE_WAITING && !(events & EV_READ &&
 	    probe_receive(p)) && events & EV_WRITE)
@@ -591,12 +717,17 @@ probe_on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 		return;
 	}
 	if (p->phase == PHASE_CONNECTING &&
-	    conn_is_due(conn_now(p), (enum conn_state)p->wants))
-		probe_go_on(p);
-	else if (p->phase == PHASE_WAITING && probe_receive(p))
+	    conn_is_due(conn_now(p), (enum conn_state)p->wants)) {
+		if (is_put_off(p) && p->longer < FLIGHTS)
+			probe_queue(p);
+		else
+			probe_go_on(p);
+	} else if (p->phase == PHASE_WAITING && probe_receive(p)) {
 		return;
-	/* Whoever goes on has a new deadline. */
-	if (p->phase != PHASE_IDLE && !ev_is_active(&p->timer))
+	}
+	/* Whoever goes on has a new deadline, or none while it is put off. */
+	if (p->phase != PHASE_IDLE && p->phase != PHASE_QUEUED &&
+	    !ev_is_active(&p->timer))
 		probe_finish(p, probe_cut_short(p, conn_too_long(conn_now(p))));
 }
 
@@ -604,7 +735,7 @@ probe_on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 
 int
 probe_init(struct probe *p, struct probes *s, probe_done_fn *done,
-    probe_lost_fn *lost)
+    probe_lost_fn *lost, probe_began_fn *began)
 {
 	memset(p, 0, sizeof *p);
 	if (probes_grow(s) != 0)
@@ -612,6 +743,7 @@ probe_init(struct probe *p, struct probes *s, probe_done_fn *done,
 	p->probes = s;
 	p->done = done;
 	p->lost = lost;
+	p->began = began;
 	for (int i = 0; i < 2; i++) {
 		conn_init(&p->conn[i].conn);
 		ev_init(&p->conn[i].io, probe_on_io);
@@ -648,7 +780,8 @@ probe_start(struct probe *p, const struct probe_task *task)
 	assert(p->phase == PHASE_IDLE);
 	probe_take(p, task);
 	p->fresh = p->again = false;
-	p->result = (struct probe_result){ .told = &told_nothing };
+	p->longer = 0;
+	p->result = (struct probe_result){ .told = &told_nothing, .said = "" };
 	if (has && !task->fresh && task->asks != 0) {
 		probe_arm(p, p->task.timeout);
 		p->asks = task->asks;
@@ -677,6 +810,8 @@ void
 probe_drop(struct probe *p)
 {
 	ev_timer_stop(p->probes->loop, &p->timer);
+	if (p->phase == PHASE_QUEUED)
+		TAILQ_REMOVE(queue_of(p), p, queue);
 	for (int i = 0; i < 2; i++)
 		probe_hang_up(p, i);
 	answer_give(p->probes, p->answer);

@@ -15,6 +15,12 @@
  * Before a timeout is judged the socket is read once more, without waiting:
  * libev may run a due timer before a readable socket.
  *
+ * A step of a TLS handshake takes a good part of a millisecond of ours, and a
+ * thousand servers may be ready for theirs at once.  So all probes make a few
+ * of them a turn of the loop, and those that are under way go first.  Whoever is
+ * put off has no deadline meanwhile: it is we who are late.  A server that hangs
+ * is not ready, and is in nobody's way.
+ *
  * End of file while idle proves nothing: where a kept connection ends before
  * any byte of the reply, the same probe goes on once, on a new connection and
  * with the deadline that it had.
@@ -25,7 +31,8 @@
  *
  * Callbacks: done() exactly once a probe_start(), as the last thing that the
  * probe does, never from within probe_start(); lost() when an idle connection
- * ends, or says something unasked.
+ * ends, or says something unasked; began() before done(), where TLS was put off:
+ * the server was asked nothing so far, and is to answer from now on.
  */
 #ifndef PROBE_H
 #define PROBE_H
@@ -33,6 +40,7 @@
 #include <ev.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <netinet/in.h>
@@ -55,7 +63,14 @@ struct probe_result {
 	bool greeted;			/* TLS_FAILED: it says in plain text that
 					 * it takes no more connections; if it
 					 * is the server that was meant */
+	bool refuses, ours;		/* TLS_FAILED: as conn_failure's */
+	const char *why;		/* behind TLS_FAILED, TLS_UNTRUSTED, for
+					 * ever; or NULL */
 	const struct mcproto_told *told;	/* valid during done() */
+	const char *said;		/* likewise: GARBAGE, ERROR_REPLY: how
+					 * that begins, any bytes; "": it is
+					 * not to be told, for a password may
+					 * be in it */
 	uint64_t tls_expiry;		/* of the certificate, REALTIME s, 0 */
 };
 
@@ -85,6 +100,7 @@ struct probe_task {
 
 typedef void probe_done_fn(struct probe *p, const struct probe_result *r);
 typedef void probe_lost_fn(struct probe *p);
+typedef void probe_began_fn(struct probe *p);
 
 struct probe_conn {
 	ev_io io;
@@ -96,8 +112,12 @@ struct probe {
 	struct probes *probes;
 	probe_done_fn *done;
 	probe_lost_fn *lost;
+	probe_began_fn *began;
 	struct probe_conn conn[2];	/* the kept one; at times another */
 	ev_timer timer;
+	TAILQ_ENTRY(probe) queue;	/* for a step of TLS, */
+	uint32_t queued;		/* since this turn, */
+	double left;			/* s of the deadline then */
 	uint8_t phase;			/* enum, in probe.c */
 	uint8_t kept;			/* which of the two */
 	uint8_t now;			/* the one that is probed */
@@ -105,6 +125,8 @@ struct probe {
 	bool fresh;			/* made for this probe */
 	bool again;			/* after a kept one that had ended */
 	bool asked;			/* all of the request is sent */
+	uint8_t longer;			/* times: the deadline, for we were
+					 * late */
 	uint32_t asks;			/* on this connection */
 	uint32_t sent;			/* bytes of the request */
 	int broken;			/* errno of sending more; 0 */
@@ -134,9 +156,10 @@ struct probes *probes_open(struct ev_loop *loop);
 /* When all of them are closed. */
 void probes_close(struct probes *s);
 
-/* 0 or ENOMEM: all memory that it will need. */
+/* 0 or ENOMEM: all memory that it will need.  began: NULL, if nobody wants to
+ * know. */
 int probe_init(struct probe *p, struct probes *s, probe_done_fn *done,
-    probe_lost_fn *lost);
+    probe_lost_fn *lost, probe_began_fn *began);
 /* Only when no probe is under way. */
 void probe_start(struct probe *p, const struct probe_task *task);
 bool probe_busy(const struct probe *p);

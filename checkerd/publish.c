@@ -43,10 +43,11 @@ struct box {
 	uint64_t *dirty;		/* entries that the thread has not seen */
 	uint32_t n;
 	bool may_exchange;
-	uint64_t flags, local_errors, tilts, awareness, fail_open;
+	uint64_t flags, local_errors, tilts, awareness, fail_open, unseen;
 	struct publish_time time;
 	struct publish_roster roster;
 	struct publish_about about;
+	enum publish_progress progress;	/* of the newest roster */
 	struct publish_event event[EVENTS];
 	unsigned events;
 };
@@ -66,7 +67,10 @@ struct publish {
 	struct file *file, *next;
 	bool build;			/* next is wanted and not there yet */
 	bool starved;			/* no memory for a roster: wait */
-	bool failing, failed;		/* told so; in this turn */
+	bool failing, failed;		/* since some turn; in this one */
+	bool told, told_vain;		/* so; and that a roster waits for it */
+	bool vain;			/* the newest one does, */
+	uint64_t vain_since;		/* and others before it; BOOTTIME, 0 */
 	uint64_t flags;
 	struct publish_time time;
 	uint64_t started;		/* BOOTTIME, for the header */
@@ -74,6 +78,8 @@ struct publish {
 
 	struct publish_left left;
 	bool created;			/* by publish_open() */
+	bool foreign;			/* what it says of servers is of another
+					 * boot, or of nobody */
 	bool running;
 	pthread_t thread;
 };
@@ -176,31 +182,52 @@ mark_all(struct box *b)
 /* Events ------------------------------------------------------------------- */
 
 static void
-tell(struct publish *p, const struct publish_event *ev)
+poke(struct publish *p)
 {
 	const uint64_t one = 1;
-	ssize_t n;
+	const ssize_t n = write(p->eventfd, &one, sizeof one);
 
+	(void)n;		/* full: then it is readable anyway */
+}
+
+static void
+tell(struct publish *p, const struct publish_event *ev)
+{
 	pthread_mutex_lock(&p->lock);
 	if (p->box.events < EVENTS)
 		p->box.event[p->box.events++] = *ev;
 	pthread_mutex_unlock(&p->lock);
-	n = write(p->eventfd, &one, sizeof one);
-	(void)n;		/* full: then it is readable anyway */
+	poke(p);
 }
 
-/* Told once; what fails is tried again each beat. */
+/* Told once; what fails is tried again each beat.  vain: and the newest roster
+ * waits for it. */
+static void
+fail_for(struct publish *p, const struct publish_trouble *t, bool vain)
+{
+	struct publish_event ev = { .kind = PUBLISH_FAILED, .error = t->error,
+		.vain = vain };
+	bool *const told = vain ? &p->told_vain : &p->told;
+
+	p->failing = p->failed = true;
+	p->vain |= vain;
+	if (*told)
+		return;
+	*told = true;
+	snprintf(ev.what, sizeof ev.what, "%s", t->what);
+	tell(p, &ev);
+}
+
 static void
 fail(struct publish *p, const struct publish_trouble *t)
 {
-	struct publish_event ev = { .kind = PUBLISH_FAILED, .error = t->error };
+	fail_for(p, t, false);
+}
 
-	p->failed = true;
-	if (p->failing)
-		return;
-	p->failing = true;
-	snprintf(ev.what, sizeof ev.what, "%s", t->what);
-	tell(p, &ev);
+static void
+fail_roster(struct publish *p, const struct publish_trouble *t)
+{
+	fail_for(p, t, true);
 }
 
 int
@@ -324,7 +351,7 @@ build_next(struct publish *p)
 		&t) != 0)) {
 		if (t.error == 0)
 			t.error = ENOMEM;
-		fail(p, &t);
+		fail_roster(p, &t);
 		return;
 	}
 	p->build = false;
@@ -387,12 +414,12 @@ exchange(struct publish *p)
 	ev.moved = moved_share(p->file, p->next);
 	if (file_match(p->next, &p->roster.servers) != 0) {
 		t.error = ENOMEM;
-		fail(p, &t);
+		fail_roster(p, &t);
 		return;
 	}
 	if (take_over(p, p->next, p->file,
 		mcshm_generation_after(file_generation(p->file)), &t) != 0) {
-		fail(p, &t);
+		fail_roster(p, &t);
 		return;
 	}
 	file_close(p->file);
@@ -454,7 +481,7 @@ remake(struct publish *p)
 	if (ours)
 		tell(p, &ev);
 	else
-		fail(p, &t);
+		fail_for(p, &t, p->build);
 	file_close(other);
 	return ours;
 }
@@ -478,6 +505,7 @@ take_roster(struct publish *p)
 	p->roster = copy;
 	p->about = p->box.about;
 	p->build = true;
+	p->told = p->told_vain = p->vain = false;
 }
 
 static bool
@@ -499,10 +527,15 @@ is_time_for_news(const struct publish *p, unsigned due)
 }
 
 static void
-put_spares(struct file *f, const struct box *b)
+put_spares(const struct publish *p, struct file *f)
 {
+	const struct box *b = &p->box;
+
 	file_spare(f, MCSHM_SPARE_AWARENESS, b->awareness);
 	file_spare(f, MCSHM_SPARE_FAIL_OPEN, b->fail_open);
+	file_spare(f, MCSHM_SPARE_UNSEEN, b->unseen);
+	/* It is not about one that is to come. */
+	file_spare(f, MCSHM_SPARE_VAIN, f == p->file ? p->vain_since : 0);
 }
 
 static unsigned
@@ -523,9 +556,9 @@ take(struct publish *p)
 	}
 	p->flags = b->flags;
 	file_faults(p->file, b->local_errors, b->tilts);
-	put_spares(p->file, b);
+	put_spares(p, p->file);
 	if (p->next != NULL)
-		put_spares(p->next, b);
+		put_spares(p, p->next);
 	memcpy(p->about.report, b->about.report, sizeof p->about.report);
 	if (due & DUE_ROSTER) {
 		drop_next(p);
@@ -566,6 +599,66 @@ may_exchange(struct publish *p)
 	return may;
 }
 
+/* Servers that only the old file has: nobody looks at them any more. */
+static void
+put_unseen(struct publish *p)
+{
+	struct file *f = p->file;
+	uint64_t *seen = calloc(words(f->servers.n), sizeof *seen);
+
+	if (seen == NULL)		/* then they are as they were */
+		return;
+	for (uint32_t i = 0; i < f->slots_of; i++)
+		if (f->slot_of[i] != NOWHERE)
+			mark(seen, f->slot_of[i]);
+	for (uint32_t slot = 0; slot < f->servers.n; slot++) {
+		struct publish_entry e;
+
+		if (seen[slot / 64] >> (slot & 63) & 1)
+			continue;
+		image_get(&e, f->work, &f->head, slot);
+		e.verdict = verdict_unseen(e.verdict, p->vain_since);
+		e.reason = e.result = MCSHM_R_LOCAL;
+		if (e.unseen_since == 0)
+			e.unseen_since = p->vain_since;
+		file_set(f, slot, &e);
+	}
+	free(seen);
+}
+
+/* How far readers are on their way to the newest roster; at the end of a turn.
+ * It waits in vain from the first failure on, whatever newer ones came. */
+static void
+settle(struct publish *p)
+{
+	const bool done = !p->build && p->next == NULL && !p->starved;
+	const struct publish_trouble no_memory = { .error = ENOMEM,
+		.what = "cannot take the new servers" };
+	const uint64_t since = p->vain_since;
+	enum publish_progress progress, was;
+
+	if (p->starved)
+		fail_roster(p, &no_memory);
+	p->vain &= !done;
+	progress = done ? PUBLISH_DONE : p->vain ? PUBLISH_VAIN :
+	    PUBLISH_PENDING;
+	if (done)
+		p->vain_since = 0;
+	else if (p->vain && since == 0)
+		p->vain_since = p->time.boot;
+	if (p->vain_since != 0)
+		put_unseen(p);
+	pthread_mutex_lock(&p->lock);
+	was = p->box.progress;
+	if ((p->box.due & DUE_ROSTER) == 0 || p->starved)
+		p->box.progress = progress;
+	if (p->vain_since != since)
+		p->box.due |= DUE_NOW;
+	pthread_mutex_unlock(&p->lock);
+	if (was != progress)
+		poke(p);
+}
+
 static void
 own(struct publish *p)
 {
@@ -595,8 +688,9 @@ turn(struct publish *p, unsigned due)
 	if (p->next != NULL && may_exchange(p) &&
 	    (!p->failing || (due & DUE_BEAT) != 0))
 		exchange(p);
+	settle(p);
 	if (p->failing && !p->failed && (due & DUE_BEAT)) {
-		p->failing = false;
+		p->failing = p->told = p->told_vain = false;
 		tell(p, &works);
 	}
 }
@@ -783,6 +877,7 @@ publish_open(struct publish **out, const char *path,
 			err = open_once(p, roster, now, t);
 		while (err == AGAIN);
 	}
+	p->foreign = !p->created && p->left.entry == NULL;
 	if (err == 0)
 		err = open_box(p, roster, now);
 	if (err != 0) {
@@ -816,7 +911,7 @@ start_own(struct publish *p)
 {
 	struct box *b = &p->box;
 
-	if (!p->created && p->left.entry == NULL) {
+	if (p->foreign) {
 		for (uint32_t i = 0; i < p->file->servers.n; i++) {
 			const struct publish_entry e = entry_unknown(
 			    &p->file->servers.v[i], b->time.boot);
@@ -892,6 +987,16 @@ publish_awareness(struct publish *p, uint64_t score)
 	if (p->box.awareness != score)
 		p->box.due |= DUE_SOON;
 	p->box.awareness = score;
+	pthread_mutex_unlock(&p->lock);
+}
+
+void
+publish_unseen(struct publish *p, uint64_t after)
+{
+	pthread_mutex_lock(&p->lock);
+	if (p->box.unseen != after)
+		p->box.due |= DUE_SOON;
+	p->box.unseen = after;
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -983,6 +1088,7 @@ publish_roster(struct publish *p, const struct publish_roster *roster,
 	p->box.roster = r;
 	p->box.about = *about;
 	p->box.may_exchange = false;
+	p->box.progress = PUBLISH_PENDING;
 	mark_all(&p->box);
 	p->box.due |= DUE_ROSTER | DUE_SOON;
 	pthread_cond_signal(&p->work);
@@ -1000,6 +1106,17 @@ publish_exchange(struct publish *p)
 	p->box.may_exchange = true;
 	pthread_mutex_unlock(&p->lock);
 	ask(p, DUE_EXCHANGE);
+}
+
+enum publish_progress
+publish_progress(struct publish *p)
+{
+	enum publish_progress progress;
+
+	pthread_mutex_lock(&p->lock);
+	progress = p->box.progress;
+	pthread_mutex_unlock(&p->lock);
+	return progress;
 }
 
 static void

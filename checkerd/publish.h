@@ -65,6 +65,11 @@ struct publish_entry {
 	uint64_t gone_began;		/* of the last good one before its last
 					 * outage, or failure in use; 0: not
 					 * known */
+	struct mcshm_address came_from;	/* in use before address[0] is, */
+	uint64_t at_since;		/* which is since then; BOOTTIME ns, 0:
+					 * was ever */
+	uint64_t unseen_since;		/* could not be looked at, for a fault
+					 * of ours, since; 0: it can */
 	uint32_t rtt_us, rtt_avg_us, rtt_max_us;
 	uint64_t failures, local_errors, transitions;
 	char server_version[32];
@@ -138,8 +143,9 @@ void publish_fail_open_since(struct publish *p, uint64_t since);
 /* Flags, and who is `open`, a bit each: at once, and in one generation. */
 void publish_fail_open(struct publish *p, uint64_t flags,
     const uint64_t *open);
-/* The section's MCSHM_SPARE_AWARENESS. */
+/* The section's MCSHM_SPARE_AWARENESS, MCSHM_SPARE_UNSEEN. */
 void publish_awareness(struct publish *p, uint64_t score);
+void publish_unseen(struct publish *p, uint64_t after);
 /* Own-fault counters of the header. */
 void publish_faults(struct publish *p, uint64_t local_errors, uint64_t tilts);
 /* Clients may send reports to the socket at this path; "": nowhere. */
@@ -159,6 +165,17 @@ int publish_roster(struct publish *p, const struct publish_roster *roster,
     const struct publish_about *about, const struct publish_entry *entry);
 /* Readers may go on to the newest roster, as soon as its file is ready. */
 void publish_exchange(struct publish *p);
+/* Are they there?  Where that changes, publish_fd() is readable. */
+enum publish_progress {
+	PUBLISH_PENDING,
+	PUBLISH_VAIN,			/* not yet, for its file can not be made;
+					 * tried again each beat.  Servers that
+					 * it does not have are UNKNOWN in the
+					 * old one, if they were usable: nobody
+					 * looks at them */
+	PUBLISH_DONE
+};
+enum publish_progress publish_progress(struct publish *p);
 
 /*
  * Retire and unlink the pool files in a directory that the ini `config` made
@@ -174,8 +191,9 @@ enum publish_kind {
 	PUBLISH_EXCHANGED,	/* readers are on a new roster: before, after,
 				 * moved, was, is */
 	PUBLISH_REMADE,		/* the file was gone or not ours: made anew */
-	PUBLISH_FAILED,		/* error, what; it is tried again each beat;
-				 * told once until something succeeds */
+	PUBLISH_FAILED,		/* error, what, vain; it is tried again each
+				 * beat; told once until something succeeds,
+				 * and for each new roster */
 	PUBLISH_WORKS		/* again */
 };
 /* What of a roster decides how keys are placed and taken, but its servers. */
@@ -190,6 +208,8 @@ struct publish_terms publish_roster_terms(const struct publish_roster *r);
 struct publish_event {
 	enum publish_kind kind;
 	int error;
+	bool vain;			/* the newest roster is not published
+					 * for it */
 	char what[320];
 	uint32_t before, after;		/* servers */
 	double moved;			/* share of keys with another home, 0..1 */

@@ -459,6 +459,24 @@ map_file(struct file *f)
 	return track(f);
 }
 
+/* Of one that begins as ours do, and was cut before its count: nothing in it is
+ * of use to anybody, whoever did that. */
+static enum file_found
+attach_stump(const struct file *f, const struct place *w, const struct stat *st,
+    ssize_t n, struct publish_trouble *t)
+{
+	if (n < 8 || memcmp(f->head.magic, MCSHM_MAGIC_BYTES, 8) != 0)
+		trouble(t, EEXIST, "%s: not a pool file; move it away, or let "
+		    "the pool's file be another", w->path);
+	else if (st->st_uid != geteuid())
+		trouble(t, EEXIST, "%s: a pool file that somebody cut, and "
+		    "that is uid %u's; remove it, clients get the new one",
+		    w->path, (unsigned)st->st_uid);
+	else
+		return FILE_UNFIT;
+	return FILE_TROUBLE;
+}
+
 static enum file_found
 attach_content(struct file *f, const struct place *w, uint64_t *generation,
     struct publish_trouble *t)
@@ -485,11 +503,8 @@ attach_content(struct file *f, const struct place *w, uint64_t *generation,
 		trouble(t, errno, "cannot read %s", w->path);
 		return FILE_TROUBLE;
 	}
-	if (n < 136 || memcmp(f->head.magic, MCSHM_MAGIC_BYTES, 8) != 0) {
-		trouble(t, EEXIST, "%s: not a pool file; move it away, or let "
-		    "the pool's file be another", w->path);
-		return FILE_TROUBLE;
-	}
+	if (n < 136 || memcmp(f->head.magic, MCSHM_MAGIC_BYTES, 8) != 0)
+		return attach_stump(f, w, &st, n, t);
 	/* No file was ever published so often: a count that is no count is not
 	 * gone on from, lest it runs into RETIRED. */
 	if ((f->head.generation & ~MCSHM_RETIRED) < GENERATION_ABSURD)
@@ -520,6 +535,22 @@ holder(int fd)
 	return (int64_t)pid;
 }
 
+/* A file of a daemon that ran as somebody else, root most likely. */
+static void
+open_trouble(const struct place *w, int err, struct publish_trouble *t)
+{
+	struct stat st;
+
+	if (err == EACCES && fstatat(w->dirfd, w->name, &st,
+	    AT_SYMLINK_NOFOLLOW) == 0)
+		trouble(t, err, "cannot open %s: it is uid %u's%s, and we are "
+		    "uid %u; remove it where no daemon uses it, clients get "
+		    "the new one", w->path, (unsigned)st.st_uid,
+		    st.st_uid == 0 ? " (root)" : "", (unsigned)geteuid());
+	else
+		trouble(t, err, "cannot open %s", w->path);
+}
+
 /* Open and lock; what we locked must still be what the path leads to. */
 static enum file_found
 attach_lock(struct file *f, const struct place *w, unsigned patience,
@@ -534,7 +565,7 @@ attach_lock(struct file *f, const struct place *w, unsigned patience,
 		if (f->fd == -1 && errno == ENOENT)
 			return FILE_NONE;
 		if (f->fd == -1 || fstat(f->fd, &st) == -1) {
-			trouble(t, errno, "cannot open %s", w->path);
+			open_trouble(w, errno, t);
 			return FILE_TROUBLE;
 		}
 		err = lock_wait(f->fd, patience);

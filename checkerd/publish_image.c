@@ -319,6 +319,13 @@ set_addresses(struct mcshm_section *head, struct mcshm_entry *to,
 	memcpy(to->address, e->address, sizeof to->address);
 }
 
+static uint64_t
+judged_of(const struct verdict *v)
+{
+	return (v->proven ? MCSHM_JUDGED_PROVEN : 0) |
+	    (v->newcomer ? MCSHM_JUDGED_NEWCOMER : 0);
+}
+
 /* Of who it is and how it fares, beside the verdict. */
 static void
 set_condition(struct mcshm_entry *to, const struct publish_entry *e)
@@ -371,11 +378,15 @@ image_set(void *section, const struct mcshm_header *h, uint32_t slot,
 	to->flapped = e->verdict.flapped;
 	to->flaps = e->verdict.flaps;
 	to->hold_until = e->verdict.hold_until;
+	to->judged = judged_of(&e->verdict);
 	to->checked = e->checked;
 	to->began = e->began;
 	to->good_began = e->good_began;
 	to->failed_began = e->failed_began;
 	to->gone_began = e->gone_began;
+	to->unseen_since = e->unseen_since;
+	to->came_from = e->came_from;
+	to->at_since = e->at_since;
 	to->rtt_us = e->rtt_us;
 	to->rtt_avg_us = e->rtt_avg_us;
 	to->rtt_max_us = e->rtt_max_us;
@@ -432,12 +443,16 @@ image_get(struct publish_entry *e, const void *section,
 		    .silent_since = from->silent_since,
 		    .outage_since = from->outage_since,
 		    .flapped = from->flapped, .flaps = from->flaps,
-		    .hold_until = from->hold_until },
+		    .hold_until = from->hold_until,
+		    .proven = (from->judged & MCSHM_JUDGED_PROVEN) != 0,
+		    .newcomer = (from->judged & MCSHM_JUDGED_NEWCOMER) != 0 },
 		.admin = from->admin, .reason = from->reason,
 		.result = from->result, .checked = from->checked,
 		.began = from->began, .good_began = from->good_began,
 		.failed_began = from->failed_began,
 		.gone_began = from->gone_began,
+		.unseen_since = from->unseen_since,
+		.came_from = from->came_from, .at_since = from->at_since,
 		.rtt_us = from->rtt_us, .rtt_avg_us = from->rtt_avg_us,
 		.rtt_max_us = from->rtt_max_us, .failures = from->failures,
 		.local_errors = from->local_errors,

@@ -4,325 +4,23 @@
  * Pure: no I/O, no clock, no allocation, no globals.
  *
  * Each step looks at what the last answer said, and at nothing that was hoped
- * for: a flush that we sent counts no more than one of which we only see that it
- * was made.
+ * for: a flush that we sent counts no more than one of which we only see that
+ * it was made.
  */
 #include <string.h>
 
-#include "recovery.h"
+#include "recovery_marks.h"
+#include "span.h"
 
-#define SECOND UINT64_C(1000000000)	/* ns */
-#define SAME_START 2u			/* s */
-#define UPTIME_AHEAD 3u			/* s; memcached begins to count at 2 */
-#define CLOCK_STEADY 1u			/* s beside rounding, */
-#define CLOCK_DRIFT 2000u		/* and 1 s in so many */
 #define LOCK_GOOD (5 * SECOND)		/* half of its TTL: the rest is for a
 					 * request under way */
-#define WAIT_MOST 125u			/* s; a note for longer is no note */
 #define LOOKS 3u			/* in vain, then it can not do it */
 #define WITNESS_GOOD (280 * SECOND)	/* of its TTL; it ends in whole seconds */
 #define WITNESS_AGAIN (200 * SECOND)
 #define STANDS (5 * SECOND)		/* a clock, then it is not rounding */
-#define RENEWED 9u			/* s; a mark that is older is its host's
-					 * last: 5 s, an interval, rounding */
+#define UNVERIFIED 1u			/* a marker's since */
 #define SOON 5u				/* s; hosts see one moment so far apart,
 					 * at most */
-
-/* Clocks ------------------------------------------------------------------- */
-
-static uint64_t
-passed(uint64_t since, uint64_t now)
-{
-	return now > since ? now - since : 0;
-}
-
-static uint64_t
-later(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
-
-/* The server's clock at a time; or a little before that. */
-static uint64_t
-clock_least(const struct recovery_identity *is, uint64_t at)
-{
-	if (at >= is->at)
-		return is->clock + (at - is->at) / SECOND;
-	return passed((is->at - at + SECOND - 1) / SECOND, is->clock);
-}
-
-/* Or a little after that: the rest of its second, and it may have read its
- * clock a while before its answer was here. */
-static uint64_t
-clock_most(const struct recovery_identity *is, uint64_t at)
-{
-	if (at >= is->at)
-		return is->clock + 2 + (at - is->at + SECOND - 1) / SECOND;
-	return passed((is->at - at) / SECOND, is->clock + 2);
-}
-
-/* Identity ----------------------------------------------------------------- */
-
-struct recovery_identity
-recovery_identity(const struct mcproto_stats *stats, uint64_t at)
-{
-	return (struct recovery_identity){ .pid = stats->pid,
-		.start = passed(stats->uptime, stats->time),
-		.clock = stats->time, .cmd_flush = stats->cmd_flush,
-		.curr_items = stats->curr_items, .at = at };
-}
-
-/*
- * By the start: memcached -e goes on with its items under another pid, and with
- * the very start that it had.  Under one pid, starts may be rounded.
- */
-bool
-recovery_is_new(const struct recovery_identity *was,
-    const struct recovery_identity *is)
-{
-	const uint64_t apart = is->start > was->start ?
-	    is->start - was->start : was->start - is->start;
-
-	return was->clock != 0 &&
-	    apart > (was->pid == is->pid ? SAME_START : 0);
-}
-
-static bool
-is_same(const struct recovery_identity *was, const struct recovery_identity *is)
-{
-	return was->clock != 0 && !recovery_is_new(was, is);
-}
-
-/* Counters go on as long as the process does. */
-static bool
-is_counting(const struct recovery_identity *was,
-    const struct recovery_identity *is)
-{
-	return is_same(was, is) && was->pid == is->pid;
-}
-
-/* Failures that are void may have been its own, all the same. */
-static uint64_t
-began_at_most(const struct recovery_outage *o)
-{
-	return o->gone != 0 && o->gone < o->since ? o->gone : o->since;
-}
-
-/*
- * Another process, and it began during the outage.  One that is older, and that
- * we never saw, is another server by now: who knows what it has.  Where nothing
- * is known from before, it has to have begun in it for certain.
- */
-static bool
-is_newborn(const struct recovery_outage *o, const struct recovery_identity *is)
-{
-	if (o->since == 0)
-		return false;
-	if (o->before->clock == 0)
-		return is->start != 0 && passed(is->start, is->clock) + 2 <
-		    passed(o->since, is->at) / SECOND;
-	return recovery_is_new(o->before, is) &&
-	    passed(is->start, is->clock) <=
-	    passed(began_at_most(o), is->at) / SECOND + UPTIME_AHEAD;
-}
-
-/* Marks -------------------------------------------------------------------- */
-
-static bool
-is_note(const struct mcproto_mark *m)
-{
-	return m->host[0] != '\0' && m->since == 0;
-}
-
-static bool
-is_by(const struct mcproto_mark *m, const char *host)
-{
-	return strcmp(m->host, host) == 0;
-}
-
-/* Until when other hosts wait, as notes in the server say, and who for the
- * longest.  Our own is no matter here: it says what we knew when we left it. */
-static uint64_t
-notes_until(const struct mcproto_told *told, const char *host, const char **by)
-{
-	uint64_t until = 0;
-
-	for (uint32_t i = 0; i < MCPROTO_MARKS; i++) {
-		const struct mcproto_mark *m = &told->note[i];
-
-		if (is_note(m) && !is_by(m, host) && m->time > until &&
-		    m->time <= told->stats.time + WAIT_MOST) {
-			until = m->time;
-			*by = m->host;
-		}
-	}
-	return until;
-}
-
-/* What our own says; 0: it is not there. */
-static uint64_t
-note_of(const struct mcproto_told *told, const char *host)
-{
-	uint64_t until = 0;
-
-	for (uint32_t i = 0; i < MCPROTO_MARKS; i++) {
-		const struct mcproto_mark *m = &told->note[i];
-
-		if (is_note(m) && is_by(m, host) && m->time > until)
-			until = m->time;
-	}
-	return until;
-}
-
-/*
- * Its clock has gone on as ours has.  Else it was stopped, with all that is on
- * it, or stands still: then times in marks mean nothing.
- */
-static bool
-is_steady(const struct recovery_outage *o, const struct recovery_look *look)
-{
-	const uint64_t time = look->told->stats.time;
-	const uint64_t off = CLOCK_STEADY +
-	    passed(o->before->at, look->ended) / SECOND / CLOCK_DRIFT;
-
-	return time + off >= clock_least(o->before, look->began) &&
-	    time <= clock_most(o->before, look->ended) + off;
-}
-
-/*
- * What another host's row of answers has to go along with.  By the server's
- * clock, rounded against the row.
- */
-struct span {
-	uint64_t from, to;		/* in the outage for certain */
-	uint64_t least;			/* s of that; */
-	bool gaps;			/* and more than the row's own gaps */
-	uint64_t until;			/* it has to reach till there */
-};
-
-/*
- * The outage was ours only if others reached the server during it, and to its
- * end.  A row that stops before says that the server was lost for them, too:
- * from then on their clients stored elsewhere as ours did, and they will flush
- * it as we shall.  (Or it is only not known yet that the row goes on: the mark
- * is renewed while we wait.)  One that began in it has to go along with half of
- * it: a short one may only say that the server was back before we saw it, or
- * that its host is new.  Who knows nothing of the server from before takes any
- * answer in the outage for one.
- */
-static struct span
-span_of(const struct recovery *r, const struct recovery_outage *o)
-{
-	const bool known = o->before->clock != 0;
-	const struct recovery_identity *clock = known ? o->before : &r->seen;
-	struct span s = { .from = clock_most(clock, o->since),
-		.to = clock_least(clock, o->failed), .gaps = known };
-
-	if (known) {
-		s.least = (passed(s.from, s.to) + 1) / 2;
-		s.until = clock_most(clock, o->failed);
-	}
-	return s;
-}
-
-/* Of a process that began in it: since then.  What it has, it has from those
- * who reached it, however short that was. */
-static struct span
-span_of_newborn(const struct recovery *r, const struct recovery_outage *o,
-    bool to_the_end)
-{
-	return (struct span){ .from = r->seen.start,
-		.to = clock_least(&r->seen, o->failed),
-		.until = to_the_end ? clock_most(&r->seen, o->failed) : 0 };
-}
-
-/* Another host's. */
-static bool
-is_row(const struct mcproto_mark *m, const char *host)
-{
-	return m->host[0] != '\0' && m->since != 0 && m->gap != 0 &&
-	    !is_by(m, host);
-}
-
-static bool
-goes_along(const struct mcproto_mark *m, const struct span *s)
-{
-	const uint64_t both = passed(m->since > s->from ? m->since : s->from,
-	    m->time < s->to ? m->time : s->to);
-
-	return both > 0 && both >= s->least && m->time >= s->until &&
-	    (!s->gaps || both >= m->gap);
-}
-
-/* Another host whose row does; NULL: none, as far as can be seen. */
-static const char *
-host_along(const struct mcproto_told *told, const char *host,
-    const struct span *s)
-{
-	for (uint32_t i = 0; i < MCPROTO_MARKS; i++) {
-		const struct mcproto_mark *m = &told->mark[i];
-
-		if (is_row(m, host) && goes_along(m, s))
-			return m->host;
-	}
-	return NULL;
-}
-
-/* Until when a row that would do, if it went on to the end, may yet be said to:
- * its mark is renewed by then.  0: there is none.  *by: whose. */
-static uint64_t
-row_until(const struct mcproto_told *told, const char *host,
-    const struct span *whole, const char **by)
-{
-	struct span s = *whole;
-	uint64_t until = 0;
-
-	s.until = 0;
-	for (uint32_t i = 0; i < MCPROTO_MARKS; i++) {
-		const struct mcproto_mark *m = &told->mark[i];
-
-		if (is_row(m, host) && goes_along(m, &s) &&
-		    m->time + RENEWED > until) {
-			until = m->time + RENEWED;
-			*by = m->host;
-		}
-	}
-	return until;
-}
-
-/* Who reached it meanwhile; NULL: nobody, as far as can be seen.  *maybe: who
- * may yet say so. */
-static const char *
-reached_by(struct recovery *r, const struct recovery_outage *o,
-    const struct recovery_look *look, const char **maybe)
-{
-	const bool newborn = is_newborn(o, &r->seen);
-	const struct span s = newborn ? span_of_newborn(r, o, true) :
-	    span_of(r, o);
-
-	r->row = 0;
-	if (o->failed == 0 || (!newborn && o->before->clock != 0 &&
-	    !is_steady(o, look)))
-		return NULL;
-	r->row = row_until(look->told, o->host, &s, maybe);
-	return host_along(look->told, o->host, &s);
-}
-
-/*
- * It began in the outage, and others have stored in it while our clients stored
- * elsewhere: it is not empty, though nothing in it is from before.  It stays so
- * when their marks have ended.
- */
-static bool
-is_used(struct recovery *r, const struct recovery_outage *o,
-    const struct recovery_look *look)
-{
-	const struct span s = span_of_newborn(r, o, false);
-
-	if (o->failed != 0 && host_along(look->told, o->host, &s) != NULL)
-		r->used = r->seen;
-	return is_same(&r->used, &r->seen);
-}
 
 /* Asks --------------------------------------------------------------------- */
 
@@ -331,7 +29,7 @@ is_used(struct recovery *r, const struct recovery_outage *o,
 static bool
 others_waited(const struct recovery *r, uint64_t clock)
 {
-	return clock >= later(r->until, r->row) ||
+	return clock >= span_most(r->until, r->row) ||
 	    clock >= r->late_clock + RECOVERY_MOST / SECOND;
 }
 
@@ -347,7 +45,7 @@ may_lock(const struct recovery *r, const struct recovery_now *now)
 {
 	return r->step == RECOVERY_WAIT && !r->given_up && now->due &&
 	    now->may_flush &&
-	    all_waited(r, clock_least(&r->seen, now->now));
+	    all_waited(r, recovery_clock_least(&r->seen, now->now));
 }
 
 /* Others are to know until when we wait. */
@@ -363,7 +61,7 @@ static bool
 wants_witness(const struct recovery *r, const struct recovery_now *now)
 {
 	return !r->blind && (!r->witness ||
-	    passed(r->witnessed, now->now) >= WITNESS_AGAIN);
+	    span_passed(r->witnessed, now->now) >= WITNESS_AGAIN);
 }
 
 static uint32_t
@@ -388,7 +86,7 @@ asks_look(struct recovery *r, const struct recovery_now *now,
 static bool
 lock_is_good(const struct recovery *r, uint64_t now)
 {
-	return passed(r->locked, now) <= LOCK_GOOD;
+	return span_passed(r->locked, now) <= LOCK_GOOD;
 }
 
 /* With a lock that is still good; nobody else is to begin before it is known
@@ -397,11 +95,27 @@ static uint32_t
 asks_flush(struct recovery *r, const struct recovery_now *now,
     struct mcproto_mark *mark)
 {
-	if (now->due && now->may_flush && lock_is_good(r, now->now))
-		return MCPROTO_ASK_FLUSH | MCPROTO_ASK_RELOCK;
+	if (now->due && now->may_flush && lock_is_good(r, now->now)) {
+		*mark = (struct mcproto_mark){ .time = r->seen.clock,
+			.since = UNVERIFIED };
+		return MCPROTO_ASK_FLUSH | MCPROTO_ASK_FLUSHED |
+		    MCPROTO_ASK_RELOCK;
+	}
 	r->unlock = lock_is_good(r, now->now);
 	r->step = RECOVERY_WAIT;
 	return asks_look(r, now, mark);
+}
+
+/* Restarted, and empty when it was back: is it used since, and not by us? */
+static uint32_t
+asks_left(const struct recovery *r, const struct recovery_rule *rule,
+    const struct recovery_now *now)
+{
+	if (!now->left || !rule->flush ||
+	    r->returned != MCSHM_RETURNED_RESTARTED ||
+	    span_passed(r->seen.at, now->now) < rule->pause)
+		return 0;
+	return MCPROTO_ASK_STATS | MCPROTO_ASK_MARKS;
 }
 
 /* What it is left with: the marker, then no lock, and no note for which others
@@ -412,8 +126,9 @@ asks_done(const struct recovery *r, struct mcproto_mark *mark)
 	uint32_t asks = r->unlock ? MCPROTO_ASK_UNLOCK : 0;
 
 	if (r->sign) {
-		*mark = (struct mcproto_mark){ .time = r->base.clock };
-		return MCPROTO_ASK_FLUSHED;
+		*mark = (struct mcproto_mark){ .time = r->flushed };
+		return r->add ? asks | MCPROTO_ASK_SEEN :
+		    r->ours ? MCPROTO_ASK_FLUSHED : asks | MCPROTO_ASK_FLUSHED;
 	}
 	if (r->unnote) {
 		*mark = (struct mcproto_mark){ .time = r->seen.clock };
@@ -435,7 +150,7 @@ recovery_asks(struct recovery *r, const struct recovery_rule *rule,
 		return MCPROTO_ASK_STATS | MCPROTO_ASK_MARKS;
 	case RECOVERY_WAIT:
 		if ((!now->due || r->given_up) && !wants_note(r, now) &&
-		    passed(r->seen.at, now->now) < rule->pause)
+		    span_passed(r->seen.at, now->now) < rule->pause)
 			return 0;
 		return asks_look(r, now, mark);
 	case RECOVERY_FLUSH:
@@ -443,7 +158,7 @@ recovery_asks(struct recovery *r, const struct recovery_rule *rule,
 	case RECOVERY_VERIFY:
 		return MCPROTO_ASK_STATS | MCPROTO_ASK_MARKS;
 	case RECOVERY_DONE:
-		return asks_done(r, mark);
+		return asks_done(r, mark) | asks_left(r, rule, now);
 	}
 	return 0;
 }
@@ -464,14 +179,14 @@ static enum recovery_event
 give_up(struct recovery *r, const struct recovery_rule *rule, uint32_t returned,
     enum recovery_event event)
 {
-	if (r->given_up)
-		event = RECOVERY_QUIET;
+	const bool told = r->given_up;
+
 	r->given_up = true;
 	if (!rule->flush || !rule->stay)
 		return done(r, returned, event);
 	r->returned |= returned;
 	r->step = RECOVERY_WAIT;
-	return event;
+	return told ? RECOVERY_QUIET : event;
 }
 
 /* It can, after all. */
@@ -488,7 +203,7 @@ begin(struct recovery *r, const struct recovery_rule *rule,
 {
 	const uint64_t first = o->first != 0 && o->first < look->ended ?
 	    o->first : look->ended;
-	const uint64_t wait = passed(began_at_most(o), first) + rule->slack;
+	const uint64_t wait = span_passed(recovery_began(o), first) + rule->slack;
 
 	r->step = RECOVERY_WAIT;
 	r->first = first;
@@ -514,7 +229,7 @@ learn_nothing(struct recovery *r, const struct recovery_rule *rule,
 {
 	if (r->untold == 0)
 		r->untold = look->began;
-	if (look->began < (look->full ? later(r->late, r->untold) +
+	if (look->began < (look->full ? span_most(r->late, r->untold) +
 	    RECOVERY_MOST : r->late) &&
 	    (look->told->refused & MCPROTO_ASK_STATS) == 0)
 		return learn_full(r, look);
@@ -554,7 +269,7 @@ learn_kept(struct recovery *r, const struct recovery_rule *rule,
 	const bool told = r->returned != 0;
 
 	if (!told)
-		r->returned = is_same(o->before, &r->seen) ?
+		r->returned = recovery_is_same(o->before, &r->seen) ?
 		    MCSHM_RETURNED_SAME : MCSHM_RETURNED_UNKNOWN;
 	if (rule->flush)
 		return told ? RECOVERY_QUIET : RECOVERY_KEPT;
@@ -584,12 +299,12 @@ static uint64_t
 late_clock_then(const struct recovery *r, const struct recovery_outage *o)
 {
 	const uint64_t now = r->seen.clock + 2;
-	const uint64_t seen = clock_most(&r->seen, r->late);
-	const uint64_t before = clock_most(o->before, r->late);
+	const uint64_t seen = recovery_clock_most(&r->seen, r->late);
+	const uint64_t before = recovery_clock_most(o->before, r->late);
 
 	if (o->first == 0 || o->before->clock == 0)
 		return now;
-	return later(seen, before) < now ? later(seen, before) : now;
+	return span_most(seen, before) < now ? span_most(seen, before) : now;
 }
 
 /* It has fallen behind what was counted on, beside rounding. */
@@ -649,6 +364,30 @@ learn_base(struct recovery *r, const struct recovery_look *look)
 }
 
 /*
+ * People have set its counters back ("stats reset"), or it goes on as another
+ * process: what was counted before is no base any more.  If that came between
+ * our flush and this look nothing shows that it was made; it is made once more,
+ * and nobody uses it yet.
+ */
+static void
+learn_anew(struct recovery *r, const struct recovery_look *look)
+{
+	const bool gone = r->step == RECOVERY_VERIFY && !r->blind &&
+	    !look->told->witness && r->seen.cmd_flush == r->base.cmd_flush;
+
+	if (!r->based || !recovery_is_same(&r->base, &r->seen) ||
+	    (r->base.pid == r->seen.pid && !gone &&
+	    r->seen.cmd_flush >= r->base.cmd_flush))
+		return;
+	r->based = false;
+	if (r->step != RECOVERY_VERIFY || look->told->witness ||
+	    ++r->anew >= LOOKS)
+		return;
+	r->step = RECOVERY_WAIT;
+	r->unlock = true;
+}
+
+/*
  * A flush since then.  The count alone is no proof: memcached counts one that it
  * refuses (-F), and one that is to come (flush_all 3600).  What it had, our
  * witness, has to be gone, too; without one, our own flush has to be said to be
@@ -658,11 +397,18 @@ static bool
 is_flushed(const struct recovery *r, const struct recovery_look *look,
     uint64_t witnessed)
 {
-	if (!r->based || !is_counting(&r->base, &r->seen) ||
+	if (!r->based || !recovery_is_counting(&r->base, &r->seen) ||
 	    r->seen.cmd_flush <= r->base.cmd_flush)
 		return false;
 	return r->blind ? r->said_ok : !look->told->witness &&
-	    passed(witnessed, look->ended) < WITNESS_GOOD;
+	    span_passed(witnessed, look->ended) < WITNESS_GOOD;
+}
+
+/* A marker, and it is verified. */
+static bool
+is_signed(const struct mcproto_mark *marker)
+{
+	return marker->host[0] != '\0' && marker->since == 0;
 }
 
 /* Somebody flushed it when nothing old could follow. */
@@ -673,7 +419,23 @@ is_covered(const struct recovery *r, const struct recovery_look *look,
 	const struct mcproto_mark *marker = &look->told->marker;
 
 	return is_flushed(r, look, witnessed) || (look->began >= r->late &&
-	    marker->host[0] != '\0' && marker->time >= r->late_clock);
+	    is_signed(marker) && marker->time >= r->late_clock);
+}
+
+/*
+ * It was seen that it was flushed, and others may have to know.  A marker that
+ * is not verified came right behind the flush: it says when that was, more
+ * exactly than our last look before it.
+ */
+static void
+learn_sign(struct recovery *r, const struct mcproto_mark *marker)
+{
+	const bool there = marker->host[0] != '\0';
+
+	r->sign = r->based && !is_signed(marker);
+	r->add = !there && !r->ours;
+	r->flushed = there && marker->time <= r->seen.clock ?
+	    span_most(marker->time, r->base.clock) : r->base.clock;
 }
 
 /* Nothing has to be flushed any more.  Who did it has the lock until the marker
@@ -682,19 +444,20 @@ static enum recovery_event
 learn_covered(struct recovery *r, const struct recovery_outage *o,
     const struct recovery_look *look, const char **by)
 {
-	const bool marked = look->told->marker.host[0] != '\0';
-	const char *host = marked ? look->told->marker.host :
+	const struct mcproto_mark *marker = &look->told->marker;
+	const char *host = marker->host[0] != '\0' ? marker->host :
 	    look->told->owner;
-	const bool ours = r->tried && (host[0] == '\0' ||
-	    strcmp(host, o->host) == 0);
 
-	r->unlock = look->told->locked;
-	r->sign = ours && !marked && r->based;
-	if (!ours) {
+	r->ours = r->step == RECOVERY_VERIFY || (r->tried &&
+	    (host[0] == '\0' || strcmp(host, o->host) == 0));
+	r->unlock = look->told->locked ||
+	    (r->ours && is_signed(marker));
+	learn_sign(r, marker);
+	if (!r->ours) {
 		*by = host;
 		r->theirs = host[0] != '\0' ? look->ended : 0;
 	}
-	return done(r, MCSHM_RETURNED_FLUSHED, ours ? RECOVERY_FLUSHED :
+	return done(r, MCSHM_RETURNED_FLUSHED, r->ours ? RECOVERY_FLUSHED :
 	    RECOVERY_FLUSHED_BY);
 }
 
@@ -744,7 +507,7 @@ static enum recovery_event
 learn_foreign(struct recovery *r, const struct recovery_outage *o,
     const struct recovery_look *look, const char **by)
 {
-	const char *host = reached_by(r, o, look, by);
+	const char *host = recovery_reached_by(r, o, look, by);
 
 	if (host == NULL && (o->before->clock != 0 || o->used))
 		return RECOVERY_QUIET;
@@ -753,7 +516,7 @@ learn_foreign(struct recovery *r, const struct recovery_outage *o,
 		*by = "";
 		return done(r, 0, RECOVERY_STRANGE);
 	}
-	if (is_newborn(o, &r->seen))
+	if (recovery_is_newborn(o, &r->seen))
 		r->returned = MCSHM_RETURNED_RESTARTED;
 	*by = host;
 	return done(r, MCSHM_RETURNED_OUR_FAULT, RECOVERY_OURS);
@@ -792,7 +555,7 @@ static enum recovery_event
 learn_stopped(struct recovery *r, const struct recovery_rule *rule,
     const struct recovery_look *look)
 {
-	if (r->given_up || passed(later(r->moved, r->late), look->began) <
+	if (r->given_up || span_passed(span_most(r->moved, r->late), look->began) <
 	    RECOVERY_MOST)
 		return RECOVERY_QUIET;
 	r->stopped = true;
@@ -807,7 +570,7 @@ learn_note(struct recovery *r, const struct recovery_outage *o,
 	const uint32_t set = look->told->answered & ~look->told->refused &
 	    look->asks & MCPROTO_ASK_MARK;
 
-	r->noted = note_of(look->told, o->host);
+	r->noted = recovery_note_of(look->told, o->host);
 	r->left = set != 0 ? r->late_clock : r->noted;
 }
 
@@ -817,22 +580,41 @@ learn_due(struct recovery *r, const struct recovery_rule *rule,
     const struct recovery_outage *o, const struct recovery_look *look,
     const char **by)
 {
-	const uint64_t witnessed = r->witnessed;
 	const char *waits = *by;
 	enum recovery_event event;
 
 	*by = "";
-	r->until = notes_until(look->told, o->host, &waits);
-	learn_late(r, o, look);
-	learn_witness(r, look);
-	if (is_covered(r, look, witnessed))
-		return learn_covered(r, o, look, by);
+	r->until = recovery_notes_until(look->told, o->host, &waits);
+	learn_anew(r, look);
 	learn_base(r, look);
+	/* It was to stay, and the rule is another one now. */
+	if (r->given_up && !rule->stay)
+		return give_up(r, rule, 0, r->stopped ? RECOVERY_STOPPED :
+		    RECOVERY_REFUSED);
 	event = learn_lock(r, rule, look);
 	if (event == RECOVERY_QUIET)
 		event = learn_stopped(r, rule, look);
 	return event != RECOVERY_QUIET ? event :
 	    learn_waits(r, look, waits, by);
+}
+
+/* It may have old values: unless it was flushed in time, whoever else reached
+ * it, or it was others who had it all the time. */
+static enum recovery_event
+learn_old(struct recovery *r, const struct recovery_rule *rule,
+    const struct recovery_outage *o, const struct recovery_look *look,
+    const char **by)
+{
+	const uint64_t witnessed = r->witnessed;
+	enum recovery_event event;
+
+	learn_late(r, o, look);
+	learn_witness(r, look);
+	if (is_covered(r, look, witnessed))
+		return learn_covered(r, o, look, by);
+	event = learn_foreign(r, o, look, by);
+	return event != RECOVERY_QUIET ? event :
+	    learn_due(r, rule, o, look, by);
 }
 
 static enum recovery_event
@@ -845,19 +627,38 @@ learn_look(struct recovery *r, const struct recovery_rule *rule,
 	learn_told(r, look);
 	r->unlock = false;
 	learn_note(r, o, look);
-	if (is_newborn(o, &r->seen) && !is_used(r, o, look)) {
+	if (recovery_is_newborn(o, &r->seen) && !recovery_is_used(r, o, look)) {
 		r->returned = 0;
 		return done(r, MCSHM_RETURNED_RESTARTED, RECOVERY_RESTARTED);
 	}
 	kept = learn_kept(r, rule, o);
 	if (r->step == RECOVERY_DONE)
 		return kept;
-	event = learn_foreign(r, o, look, by);
-	if (event != RECOVERY_QUIET)
-		return event;
-	event = learn_due(r, rule, o, look, by);
+	event = learn_old(r, rule, o, look, by);
 	return kept != RECOVERY_QUIET && r->step != RECOVERY_DONE ? kept :
 	    event;
+}
+
+/* Empty when it was back, and others use it while our clients store elsewhere:
+ * it is not flushed for that, as they would lose what they have. */
+static enum recovery_event
+learn_left(struct recovery *r, const struct recovery_outage *o,
+    const struct recovery_look *look, const char **by)
+{
+	struct recovery_outage on = *o;
+	const char *host;
+
+	if (r->returned != MCSHM_RETURNED_RESTARTED ||
+	    !(look->asks & MCPROTO_ASK_MARKS) || !look->told->stats.whole)
+		return RECOVERY_QUIET;
+	r->seen = recovery_identity(&look->told->stats, look->ended);
+	on.failed = look->began;
+	host = recovery_used_by(r, &on, look);
+	if (host == NULL)
+		return RECOVERY_QUIET;
+	r->returned |= MCSHM_RETURNED_OUR_FAULT;
+	*by = host;
+	return RECOVERY_LEFT;
 }
 
 enum recovery_event
@@ -868,7 +669,7 @@ recovery_learn(struct recovery *r, const struct recovery_rule *rule,
 	*by = "";
 	if (r->step == RECOVERY_DONE) {
 		recovery_tidied(r, look->asks);
-		return RECOVERY_QUIET;
+		return learn_left(r, outage, look, by);
 	}
 	if (r->step == RECOVERY_NONE)
 		begin(r, rule, outage, look);
@@ -901,9 +702,9 @@ recovery_tidied(struct recovery *r, uint32_t asks)
 		r->unlock = false;
 	if (asks & MCPROTO_ASK_MARK)
 		r->unnote = false;
-	if (asks & MCPROTO_ASK_FLUSHED) {
+	if (asks & (MCPROTO_ASK_FLUSHED | MCPROTO_ASK_SEEN)) {
 		r->sign = false;
-		r->unlock = true;
+		r->unlock |= r->ours;
 	}
 }
 
@@ -916,7 +717,7 @@ recovery_cleared(const struct recovery *r)
 bool
 recovery_is_next(const struct recovery *r, uint64_t now)
 {
-	const uint64_t clock = clock_least(&r->seen, now) + SOON;
+	const uint64_t clock = recovery_clock_least(&r->seen, now) + SOON;
 
 	if (r->step == RECOVERY_FLUSH || r->step == RECOVERY_VERIFY)
 		return true;
@@ -926,15 +727,22 @@ recovery_is_next(const struct recovery *r, uint64_t now)
 }
 
 bool
+recovery_hurries(const struct recovery *r)
+{
+	return r->step == RECOVERY_FLUSH || r->step == RECOVERY_VERIFY ||
+	    r->unlock;
+}
+
+bool
 recovery_stands(const struct recovery *r)
 {
-	return r->seen.clock != 0 && passed(r->moved, r->seen.at) >= STANDS;
+	return r->seen.clock != 0 && span_passed(r->moved, r->seen.at) >= STANDS;
 }
 
 bool
 recovery_is_left(struct recovery *r, uint64_t now, uint64_t gap)
 {
-	if (r->theirs == 0 || passed(r->theirs, now) <= gap)
+	if (r->theirs == 0 || span_passed(r->theirs, now) <= gap)
 		return false;
 	r->theirs = 0;
 	r->returned |= MCSHM_RETURNED_OUR_FAULT;
@@ -957,14 +765,13 @@ recovery_is_risk(uint32_t returned)
 
 void
 recovery_contact(struct recovery_contact *c, uint64_t began, bool good,
-    bool up, uint64_t gap)
+    enum recovery_use use, uint64_t gap)
 {
-	if (!good) {
-		if (!up)
-			*c = (struct recovery_contact){ 0 };
+	if (use == RECOVERY_OUT || (!good && use != RECOVERY_UP))
+		*c = (struct recovery_contact){ 0 };
+	if (use == RECOVERY_OUT || !good)
 		return;
-	}
-	if (c->last == 0 || passed(c->last, began) > gap)
+	if (c->last == 0 || span_passed(c->last, began) > gap)
 		c->since = began;
 	c->last = began;
 }
@@ -975,8 +782,9 @@ recovery_vouch(struct mcproto_mark *mark, const struct recovery_contact *c,
 {
 	if (is->clock == 0 || c->last == 0)
 		return false;
-	*mark = (struct mcproto_mark){ .time = clock_least(is, c->last),
-		.since = clock_most(is, c->since),
+	*mark = (struct mcproto_mark){
+		.time = recovery_clock_least(is, c->last),
+		.since = recovery_clock_most(is, c->since),
 		.gap = (gap + SECOND - 1) / SECOND };
 	return mark->since < mark->time;
 }

@@ -26,8 +26,10 @@
  *	- cmd_flush has grown since a look after it, and our witness, a key of
  *	  this host that was there at that look, is gone (memcached counts a
  *	  flush that it refuses, and one that is to come, too), or
- *	- a marker in the server says so.  Who flushed it sets it when that is
- *	  verified, with the server's time from before it.
+ *	- a marker in the server says so, with the server's time from before it.
+ *	  Who flushes it sets it behind the flush, with `since`: not verified yet.
+ *	  Who has verified it, be it another host, for the first may be gone,
+ *	  sets it without.
  *
  * Several hosts.  Each that waits leaves a note in the server, until when; who
  * has the lock flushes only when nobody waits any more (RECOVERY_MOST longer
@@ -100,6 +102,8 @@ struct recovery_now {
 	bool due;			/* if it is cleared, it is UP */
 	bool may_flush;			/* we are calm, and the pool has not had
 					 * too many flushes */
+	bool left;			/* it is cleared for a while, and not
+					 * UP here: others may use it */
 };
 
 /* A good answer. */
@@ -128,7 +132,12 @@ struct recovery {
 	bool stored;			/* was stored with the last look */
 	bool blind;			/* there can be none */
 	uint8_t unseen;			/* times that it was stored in vain */
-	bool sign;			/* the marker is to be set */
+	bool sign;			/* the marker is to be set, */
+	bool ours;			/* for a flush of ours; */
+	bool add;			/* or added: who flushed it has the
+					 * first word */
+	uint8_t anew;			/* flushes that were lost sight of, for
+					 * its counters began anew */
 	bool waits;			/* for others, as was told */
 	bool full;			/* has no connection for us, as was
 					 * told */
@@ -158,6 +167,8 @@ struct recovery {
 	uint64_t theirs;		/* when we saw another host's flush that
 					 * did for us; 0: none */
 	uint64_t locked;		/* start of the probe that locked it */
+	uint64_t flushed;		/* by its clock, or later: what the
+					 * marker is to say */
 };
 
 /* What the next probe is to ask of the server (MCPROTO_ASK_...).  mark: what it
@@ -181,6 +192,8 @@ enum recovery_event {
 	RECOVERY_REFUSED,		/* it does not flush */
 	RECOVERY_MUTE,			/* it does not say who it is */
 	RECOVERY_FULL,			/* it has no connection to say it on */
+	RECOVERY_LEFT,			/* restarted and empty, and they use it
+					 * by now: not so any more */
 	RECOVERY_STOPPED		/* its clock stands still */
 };
 /* It answered.  *by: the host that the event is about, or ""; told's. */
@@ -197,6 +210,8 @@ void recovery_tidied(struct recovery *r, uint32_t asks);
 bool recovery_cleared(const struct recovery *r);
 /* Its flush is under way, or will soon be due: it goes before others. */
 bool recovery_is_next(const struct recovery *r, uint64_t now);
+/* What it holds there of the lock others wait for: its next step is due soon. */
+bool recovery_hurries(const struct recovery *r);
 /* Its clock does not go on. */
 bool recovery_stands(const struct recovery *r);
 /* Another host's flush did for us, and we still keep our clients from it after
@@ -206,14 +221,19 @@ bool recovery_is_left(struct recovery *r, uint64_t now, uint64_t gap);
 /* Old values may be in a server that came back like this. */
 bool recovery_is_risk(uint32_t returned);
 
-/* How we reach a server that is UP: answers in a row.  BOOTTIME ns, 0: none. */
+/* What clients of this host do with it: it is out, and their keys are elsewhere;
+ * in use, and silent or not known; UP. */
+enum recovery_use { RECOVERY_OUT, RECOVERY_AWAITED, RECOVERY_UP };
+
+/* How we reach a server that is in use: answers in a row.  BOOTTIME ns, 0:
+ * none. */
 struct recovery_contact {
 	uint64_t since, last;
 };
-/* A probe that began then, and its result, while it was UP or not.  One that
- * fails ends no row while it is UP: only a gap does. */
+/* A probe that began then, and its result.  Who answers and is out is used by
+ * nobody here.  One that fails ends no row while it is UP: only a gap does. */
 void recovery_contact(struct recovery_contact *c, uint64_t began, bool good,
-    bool up, uint64_t gap);
+    enum recovery_use use, uint64_t gap);
 /* The mark that tells others; false: there is nothing to tell. */
 bool recovery_vouch(struct mcproto_mark *mark, const struct recovery_contact *c,
     const struct recovery_identity *is, uint64_t gap);

@@ -30,6 +30,29 @@ address_order(const struct mcshm_address *x, const struct mcshm_address *y)
 	return memcmp(x->ip, y->ip, sizeof x->ip);
 }
 
+/* 0.0.0.0 leads to this host, whoever is meant; nobody alone has a broadcast or
+ * multicast address. */
+static bool
+is_host_ipv4(const uint8_t ip[4])
+{
+	static const uint8_t none[4], all[4] = { 255, 255, 255, 255 };
+
+	return memcmp(ip, none, 4) != 0 && memcmp(ip, all, 4) != 0 &&
+	    (ip[0] & 0xf0) != 0xe0;
+}
+
+static bool
+is_host(const struct mcshm_address *one)
+{
+	static const uint8_t none[16], mapped[12] = { [10] = 0xff, 0xff };
+
+	if (one->kind == MCSHM_KIND_IPV4)
+		return is_host_ipv4(one->ip);
+	if (memcmp(one->ip, mapped, sizeof mapped) == 0)
+		return is_host_ipv4(one->ip + sizeof mapped);
+	return memcmp(one->ip, none, sizeof none) != 0 && one->ip[0] != 0xff;
+}
+
 void
 answer_add(struct ask *a, const struct sockaddr *sa)
 {
@@ -39,6 +62,10 @@ answer_add(struct ask *a, const struct sockaddr *sa)
 
 	if (!address_from_sockaddr(&one, sa, a->port))
 		return;
+	if (!is_host(&one)) {
+		a->dropped = one.kind;
+		return;
+	}
 	while (at < r->n && address_order(&r->address[at], &one) < 0)
 		at++;
 	if (at == RESOLVE_ADDRESSES ||
@@ -49,6 +76,29 @@ answer_add(struct ask *a, const struct sockaddr *sa)
 	memmove(&r->address[at + 1], &r->address[at],
 	    (r->n - at - 1) * sizeof one);
 	r->address[at] = one;
+}
+
+static bool
+answer_has_kind(const struct resolve_answer *r, uint32_t kind)
+{
+	for (uint32_t i = 0; i < r->n; i++)
+		if (r->address[i].kind == kind)
+			return true;
+	return false;
+}
+
+void
+answer_end(struct ask *a)
+{
+	struct resolve_answer *r = &a->answer;
+
+	if (a->dropped == 0)
+		return;
+	if (r->n == 0)
+		r->error = "no address of a server, but 0.0.0.0, ::, or one "
+		    "of broadcast or multicast";
+	else if (r->unknown == 0 && !answer_has_kind(r, a->dropped))
+		r->unknown = a->dropped;
 }
 
 int

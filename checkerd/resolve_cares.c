@@ -262,6 +262,9 @@ lookup_end(struct lookup *l)
 	else if (!l->again)
 		answer->error = ares_strerror(l->failed != ARES_SUCCESS ?
 		    l->failed : ARES_ENODATA);
+	if (none && l->again)
+		a->dropped = 0;		/* all of it is asked again */
+	answer_end(a);
 	pthread_mutex_lock(&way->r->lock);
 	if (none && l->again)
 		ask_back(way->r, a);
@@ -276,7 +279,7 @@ lookup_end(struct lookup *l)
 static bool
 is_nobody(const struct lookup *l)
 {
-	return l->ask->answer.n == 0 && !l->again &&
+	return l->ask->answer.n == 0 && l->ask->dropped == 0 && !l->again &&
 	    (l->status[0] == ARES_ENOTFOUND || l->status[1] == ARES_ENOTFOUND ||
 	    family_unknown(l) == 0);
 }
@@ -417,7 +420,7 @@ lookup_start(struct way *way, struct ask *a)
 		return;
 	}
 	ares_getaddrinfo(way->files, a->host, NULL, &hints, on_file, a);
-	if (a->answer.n == 0)
+	if (a->answer.n == 0 && a->dropped == 0)
 		why = file_failed(way, a->host, hints.ai_family);
 	if (why != NULL) {
 		lookup_not(way, a, why);
@@ -431,7 +434,7 @@ lookup_start(struct way *way, struct ask *a)
 	*l = (struct lookup){ .way = way, .ask = a,
 		.family = hints.ai_family };
 	way->under_way++;
-	if (a->answer.n == 0)
+	if (a->answer.n == 0 && a->dropped == 0)
 		lookup_next(l);
 	else
 		lookup_end(l);

@@ -39,6 +39,7 @@ ask_look_up(struct ask *a)
 	a->answer.unknown = family_untold(hints.ai_family);
 	if (a->answer.n == 0)
 		a->answer.error = gai_strerror(EAI_NONAME);
+	answer_end(a);
 }
 
 static void

@@ -20,6 +20,7 @@
 struct ask {
 	STAILQ_ENTRY(ask) next;
 	uint32_t port;
+	uint32_t dropped;	/* kind of one that was no host's; 0: none */
 	struct resolve_answer answer;
 	char host[ADDRESS_HOST_MAX + 1];
 };
@@ -43,14 +44,17 @@ struct resolve {
 int family_wanted(void);
 /* The kind of address that is not asked for then, 0: none. */
 uint32_t family_untold(int wanted);
-/* All but answer_add() with the lock held. */
+/* All but answer_...() with the lock held. */
 /* The next question, NULL: none waits. */
 struct ask *ask_next(struct resolve *r);
 /* It could not be answered after all: the next one again. */
 void ask_back(struct resolve *r, struct ask *a);
 void ask_answered(struct resolve *r, struct ask *a);
-/* The addresses that sort first are kept, each once. */
+/* The addresses that sort first are kept, each once; not those that no host
+ * has, by which a filter says that it blocks a name. */
 void answer_add(struct ask *a, const struct sockaddr *sa);
+/* All are added: what those that were not kept come to. */
+void answer_end(struct ask *a);
 /* Start a thread that is deaf to signals: they are the loop's. */
 int way_thread(pthread_t *id, bool detached, void *(*run)(void *), void *arg);
 /* When no thread uses it any longer, without the lock. */

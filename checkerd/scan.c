@@ -61,10 +61,14 @@ line_failed(struct scan_line *l, const struct conn_failure *why)
 	/* Where it may be tried again, a session of ours was the trouble. */
 	const bool ours = why->reason == MCSHM_R_LOCAL || why->again;
 	const bool tls = why->reason == MCSHM_R_TLS_FAILED;
+	uint32_t *const count =
+	    mcproto_turns_away(why->plain, why->plain_len) ? &r->full :
+	    far ? &r->unreached : ours ? &r->failed :
+	    tls ? &r->no_tls : &r->proof;
 
-	line_end(l, mcproto_turns_away(why->plain, why->plain_len) ?
-	    &r->full : far ? &r->unreached : ours ? &r->failed :
-	    tls ? &r->no_tls : &r->proof);
+	if (count == &r->no_tls)
+		r->why = why->why;
+	line_end(l, count);
 }
 
 static bool line_read(struct scan_line *l);

@@ -48,6 +48,7 @@ struct scan_result {
 	uint32_t no_tls;	/* TLS came to nothing: may be for a certificate
 				 * of ours, which it refuses */
 	uint32_t failed;	/* any other end: our own faults */
+	const char *why;	/* no_tls: of one of them, for ever; NULL */
 };
 
 typedef void scan_done_fn(struct scan *s, const struct scan_result *r);

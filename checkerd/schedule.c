@@ -6,16 +6,10 @@
 #include <assert.h>
 
 #include "schedule.h"
+#include "span.h"
 
-#define SECOND UINT64_C(1000000000)
 #define SLOT (SECOND / 100)
 #define SLOTS_LEAST 20			/* in an interval */
-
-static uint64_t
-later(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
 
 /* Every bit of x reaches every bit of the result; one to one.  The constants
  * are those of splitmix64. */
@@ -119,5 +113,5 @@ schedule_next(const struct schedule_rule *r, enum schedule_pace pace,
 uint64_t
 schedule_early(const struct schedule_rule *r, uint64_t began, uint64_t now)
 {
-	return began == 0 ? now : later(began + r->fast_interval, now);
+	return began == 0 ? now : span_most(began + r->fast_interval, now);
 }

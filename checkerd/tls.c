@@ -38,6 +38,8 @@ struct tls_peer {
 };
 
 #define TLS_FIRST 64		/* bytes that are kept of what came first */
+#define TLS_RECORD 4096		/* bytes, of ours */
+#define TLS_READS 8		/* of the socket, for one of the caller's */
 
 /* Its SSL's app data. */
 struct tls_conn {
@@ -45,7 +47,11 @@ struct tls_conn {
 	struct tls_peer *peer;
 	bool offers;			/* a session */
 	bool alone;			/* and keeps none */
+	bool wanted;			/* a certificate of ours, and there is
+					 * none */
 	unsigned resumed;		/* as the peer's, with this one */
+	unsigned long error;		/* OpenSSL's, that ended it; 0 */
+	unsigned reads;			/* of the socket, since it was asked */
 	size_t came;			/* of it is kept, until the handshake's
 					 * end: */
 	char first[TLS_FIRST];
@@ -227,6 +233,18 @@ on_session(SSL *ssl, SSL_SESSION *session)
 	return 1;			/* it is ours now */
 }
 
+/* The server wants a certificate, and there is none. */
+static int
+on_wanted(SSL *ssl, X509 **cert, EVP_PKEY **key)
+{
+	struct tls_conn *c = SSL_get_app_data(ssl);
+
+	(void)cert;
+	(void)key;
+	c->wanted = true;
+	return 0;
+}
+
 /* A key with a password: nobody is there to type it. */
 static int
 on_password(char *buf, int size, int writing, void *arg)
@@ -250,7 +268,11 @@ context_new(void)
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
 	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
 	    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+	/* OpenSSL keeps room for one with each connection that got a session,
+	 * until it sends again; requests are short. */
+	SSL_CTX_set_max_send_fragment(ctx, TLS_RECORD);
 	SSL_CTX_set_default_passwd_cb(ctx, on_password);
+	SSL_CTX_set_client_cert_cb(ctx, on_wanted);
 	/* A record is one read, not two. */
 	SSL_CTX_set_read_ahead(ctx, 1);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT |
@@ -290,6 +312,29 @@ tls_close(struct tls *t)
 	free(t);
 }
 
+/* REALTIME s; 0: none that can be told. */
+static uint64_t
+seconds_of(const ASN1_TIME *when)
+{
+	struct tm tm;
+	time_t s = 0;
+
+	if (ASN1_TIME_to_tm(when, &tm) == 1)
+		s = timegm(&tm);
+	return s > 0 ? (uint64_t)s : 0;
+}
+
+struct tls_span
+tls_span(const struct tls *t)
+{
+	const X509 *cert = t != NULL ? SSL_CTX_get0_certificate(t->ctx) : NULL;
+
+	if (cert == NULL)
+		return (struct tls_span){ 0, UINT64_MAX };
+	return (struct tls_span){ seconds_of(X509_get0_notBefore(cert)),
+		seconds_of(X509_get0_notAfter(cert)) };
+}
+
 bool
 tls_same(const struct tls *a, const struct tls *b)
 {
@@ -310,6 +355,19 @@ is_ip(const char *name)
 	    inet_pton(AF_INET6, name, ip) == 1;
 }
 
+/* A link-local address has a scope, a name may end in the dot of the root; a
+ * certificate knows neither, and no more does SNI. */
+static void
+name_cut(char *name)
+{
+	size_t len;
+
+	name[strcspn(name, "%")] = '\0';
+	len = strlen(name);
+	if (len > 1 && name[len - 1] == '.')
+		name[len - 1] = '\0';
+}
+
 struct tls_peer *
 tls_peer_new(struct tls *t, const char *name)
 {
@@ -322,8 +380,7 @@ tls_peer_new(struct tls *t, const char *name)
 		free(p);
 		return NULL;
 	}
-	/* A link-local address has a scope, a certificate does not. */
-	p->name[strcspn(p->name, "%")] = '\0';
+	name_cut(p->name);
 	p->is_ip = is_ip(p->name);
 	p->verify = t->verify;
 	p->ctx = t->ctx;
@@ -400,6 +457,25 @@ on_bytes(BIO *bio, int what, const char *bytes, size_t len, int argi,
 	return ret;
 }
 
+/* OpenSSL reads until something came that is the caller's; and a server may send
+ * new sessions without end. */
+static long
+on_read(BIO *bio, int what, const char *bytes, size_t len, int argi,
+    long argl, int ret, size_t *read)
+{
+	struct tls_conn *c = (struct tls_conn *)BIO_get_callback_arg(bio);
+
+	(void)bytes;
+	(void)len;
+	(void)argi;
+	(void)argl;
+	(void)read;
+	if (what != BIO_CB_READ || c->reads++ < TLS_READS)
+		return ret;
+	BIO_set_retry_read(bio);
+	return -1;
+}
+
 static void
 conn_watch(struct tls_conn *c)
 {
@@ -442,14 +518,48 @@ tls_conn_free(struct tls_conn *c)
 	free(c);
 }
 
+/* Of the alerts that a server may send, those for which our certificate is to
+ * blame.  A server with TLS 1.2 that wanted one and got none has no alert for
+ * that: the handshake has failed, it says. */
+static bool
+is_about_ours(const struct tls_conn *c, int alert)
+{
+	switch (alert) {
+	case SSL_AD_BAD_CERTIFICATE:
+	case SSL_AD_UNSUPPORTED_CERTIFICATE:
+	case SSL_AD_CERTIFICATE_REVOKED:
+	case SSL_AD_CERTIFICATE_EXPIRED:
+	case SSL_AD_CERTIFICATE_UNKNOWN:
+	case SSL_AD_CERTIFICATE_REQUIRED:
+	case SSL_AD_UNKNOWN_CA:
+	case SSL_AD_ACCESS_DENIED:
+		return true;
+	case SSL_AD_HANDSHAKE_FAILURE:
+		return c->wanted;
+	}
+	return false;
+}
+
+enum tls_alert
+tls_alert(const struct tls_conn *c)
+{
+	const int reason = ERR_GET_REASON(c->error);
+
+	if (ERR_GET_LIB(c->error) != ERR_LIB_SSL ||
+	    reason < SSL_AD_REASON_OFFSET)
+		return TLS_NO_ALERT;
+	return is_about_ours(c, reason - SSL_AD_REASON_OFFSET) ?
+	    TLS_ALERT_OURS : TLS_ALERT;
+}
+
 /* The errno of what an SSL function returned: EAGAIN, 0 for an end of file,
  * EPROTO for what is no TLS. */
 static int
-error_of(SSL *ssl, int returned)
+error_of(struct tls_conn *c, int returned)
 {
 	const int err = errno;
 
-	switch (SSL_get_error(ssl, returned)) {
+	switch (SSL_get_error(c->ssl, returned)) {
 	case SSL_ERROR_WANT_READ:
 	case SSL_ERROR_WANT_WRITE:
 		return EAGAIN;
@@ -463,6 +573,7 @@ error_of(SSL *ssl, int returned)
 	    ERR_GET_REASON(ERR_peek_error()) ==
 	    SSL_R_UNEXPECTED_EOF_WHILE_READING)
 		return 0;
+	c->error = ERR_peek_error();
 	return EPROTO;
 }
 
@@ -475,12 +586,12 @@ tls_handshake(struct tls_conn *c)
 	errno = 0;
 	n = SSL_connect(c->ssl);
 	if (n == 1) {
-		BIO_set_callback_ex(SSL_get_rbio(c->ssl), NULL);
+		BIO_set_callback_ex(SSL_get_rbio(c->ssl), on_read);
 		if (!tls_trusted(c))
 			tls_peer_anew(c->peer);
 		return TLS_READY;
 	}
-	errno = error_of(c->ssl, n);
+	errno = error_of(c, n);
 	if (errno == EAGAIN)
 		return SSL_want_write(c->ssl) ? TLS_WANTS_WRITE :
 		    TLS_WANTS_READ;
@@ -555,7 +666,7 @@ tls_send(struct tls_conn *c, const char *bytes, size_t len)
 	got = SSL_write_ex(c->ssl, bytes, len, &n);
 	if (got == 1)
 		return (ssize_t)n;
-	errno = error_of(c->ssl, got);
+	errno = error_of(c, got);
 	if (errno == 0)
 		errno = EPIPE;
 	return -1;
@@ -569,10 +680,11 @@ tls_recv(struct tls_conn *c, char *bytes, size_t len)
 
 	ERR_clear_error();
 	errno = 0;
+	c->reads = 0;
 	got = SSL_read_ex(c->ssl, bytes, len, &n);
 	if (got == 1)
 		return (ssize_t)n;
-	errno = error_of(c->ssl, got);
+	errno = error_of(c, got);
 	return errno == 0 ? 0 : -1;
 }
 
@@ -592,13 +704,20 @@ uint64_t
 tls_expiry(const struct tls_conn *c)
 {
 	X509 *cert = SSL_get_peer_certificate(c->ssl);
-	struct tm tm;
-	time_t ends = 0;
+	uint64_t ends;
 
 	if (cert == NULL)
 		return 0;
-	if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) == 1)
-		ends = timegm(&tm);
+	ends = seconds_of(X509_get0_notAfter(cert));
 	X509_free(cert);
-	return ends > 0 ? (uint64_t)ends : 0;
+	return ends;
+}
+
+const char *
+tls_why(const struct tls_conn *c)
+{
+	if (c->error != 0)
+		return ERR_reason_error_string(c->error);
+	return tls_trusted(c) ? NULL :
+	    X509_verify_cert_error_string(SSL_get_verify_result(c->ssl));
 }

@@ -37,6 +37,14 @@ struct tls_setup {
  * without its certificate, is good for being looked at only. */
 int tls_open(struct tls **t, const struct tls_setup *s, char why[TLS_WHY]);
 void tls_close(struct tls *t);
+#define TLS_ENDS_SOON (7 * 86400u)	/* s; of any certificate */
+
+/* From when until when our certificate is good, REALTIME s; none of ours: for
+ * ever. */
+struct tls_span {
+	uint64_t from, until;
+};
+struct tls_span tls_span(const struct tls *t);
 /* Made of the same files, with the same in them? */
 bool tls_same(const struct tls *a, const struct tls *b);
 
@@ -61,7 +69,7 @@ struct tls_conn *tls_conn_new(struct tls_peer *p, int fd);
 void tls_conn_free(struct tls_conn *c);
 
 enum tls_state { TLS_READY, TLS_WANTS_READ, TLS_WANTS_WRITE, TLS_FAILED };
-/* FAILED: errno; 0 for end of file, EPROTO for what is no TLS. */
+/* FAILED: errno; 0 for end of file, EPROTO for what is no TLS, or refuses us. */
 enum tls_state tls_handshake(struct tls_conn *c);
 /* It failed: how the server began that does not speak TLS, up to size bytes of
  * it; 0 where it said nothing, or TLS.  *more: that is text, and the rest of its
@@ -71,7 +79,8 @@ size_t tls_plain(struct tls_conn *c, char *bytes, size_t size, bool *more);
  * connection.  Then that is forgotten, and for some time no other is kept: try
  * again. */
 bool tls_forget(struct tls_conn *c);
-/* As send() and recv(); EPROTO where it is not TLS, or refuses us. */
+/* As send() and recv(); EPROTO where it is not TLS, or refuses us: with TLS 1.3
+ * it looks at our certificate after the handshake. */
 ssize_t tls_send(struct tls_conn *c, const char *bytes, size_t len);
 ssize_t tls_recv(struct tls_conn *c, char *bytes, size_t len);
 /* Has it read more than it gave? */
@@ -81,5 +90,12 @@ bool tls_has_more(const struct tls_conn *c);
  * when does it end, REALTIME s, 0 if it has none? */
 bool tls_trusted(const struct tls_conn *c);
 uint64_t tls_expiry(const struct tls_conn *c);
+/* EPROTO: did the server say that it refuses us, and is it for our certificate,
+ * which it does not take, or for want of one? */
+enum tls_alert { TLS_NO_ALERT, TLS_ALERT, TLS_ALERT_OURS };
+enum tls_alert tls_alert(const struct tls_conn *c);
+/* What was wrong: with TLS, where that failed; else with the certificate, which
+ * is not trusted.  OpenSSL's words, for ever; NULL: nothing that has any. */
+const char *tls_why(const struct tls_conn *c);
 
 #endif

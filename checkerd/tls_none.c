@@ -25,6 +25,13 @@ tls_close(struct tls *t)
 	assert(t == NULL);
 }
 
+struct tls_span
+tls_span(const struct tls *t)
+{
+	assert(t == NULL);
+	return (struct tls_span){ 0, UINT64_MAX };
+}
+
 bool
 tls_same(const struct tls *a, const struct tls *b)
 {
@@ -129,4 +136,18 @@ tls_expiry(const struct tls_conn *c)
 {
 	(void)c;
 	return 0;
+}
+
+enum tls_alert
+tls_alert(const struct tls_conn *c)
+{
+	(void)c;
+	return TLS_NO_ALERT;
+}
+
+const char *
+tls_why(const struct tls_conn *c)
+{
+	(void)c;
+	return NULL;
 }

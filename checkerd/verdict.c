@@ -13,6 +13,7 @@
 #include <assert.h>
 
 #include "verdict.h"
+#include "span.h"
 
 /* A mask of the newest n probes. */
 static uint64_t
@@ -42,12 +43,6 @@ run(uint64_t bits)
 }
 
 /* A time that is still to come has not passed at all. */
-static uint64_t
-passed(uint64_t since, uint64_t now)
-{
-	return now > since ? now - since : 0;
-}
-
 static bool
 ratio_reached(uint64_t bad, const struct verdict_rule *rule)
 {
@@ -58,7 +53,7 @@ ratio_reached(uint64_t bad, const struct verdict_rule *rule)
 static bool
 silent_for(const struct verdict *v, uint64_t time, uint64_t now)
 {
-	return v->silent_since != 0 && passed(v->silent_since, now) >= time;
+	return v->silent_since != 0 && span_passed(v->silent_since, now) >= time;
 }
 
 /*
@@ -110,7 +105,7 @@ is_held_back(const struct verdict *v, const struct verdict_rule *rule,
     uint64_t now)
 {
 	return rule->flap_hold != 0 && now < v->hold_until &&
-	    passed(v->down_since, now) < rule->flap_hold_max;
+	    span_passed(v->down_since, now) < rule->flap_hold_max;
 }
 
 /* A set that a client gave up on is sent again after pauses that double: the
@@ -119,9 +114,9 @@ static bool
 is_recovered(const struct verdict *v, const struct verdict_rule *rule,
     uint64_t now)
 {
-	const uint64_t outage = passed(v->outage_since, v->since);
+	const uint64_t outage = span_passed(v->outage_since, v->since);
 
-	return passed(v->since, now) >=
+	return span_passed(v->since, now) >=
 	    (outage < rule->recovery ? outage : rule->recovery);
 }
 
@@ -138,7 +133,7 @@ may_return(const struct verdict *v, const struct verdict_rule *rule,
 		rule->rise))
 		return false;
 	return empty || (is_recovered(v, rule, now) &&
-	    passed(v->down_since, now) >= rule->min_down_time);
+	    span_passed(v->down_since, now) >= rule->min_down_time);
 }
 
 /* Only one that is out is asked for more than one answer: its keys have moved,
@@ -159,7 +154,7 @@ static void
 look(struct verdict *v, uint64_t now)
 {
 	if (v->blind_since != 0 && v->silent_since != 0)
-		v->silent_since += passed(v->blind_since, now);
+		v->silent_since += span_passed(v->blind_since, now);
 	v->blind_since = 0;
 }
 
@@ -178,8 +173,12 @@ record(struct verdict *v, const struct verdict_probe *probe)
 		v->silent_since = v->failing_since = 0;
 		return;
 	}
-	if (v->failing_since == 0)
+	if (v->failing_since == 0) {
 		v->failing_since = probe->began;
+		if (v->newcomer)	/* that was of its predecessor */
+			v->proven = false;
+	}
+	v->proven |= proof;
 	if (!proof && v->silent_since == 0)
 		v->silent_since = probe->began;
 }
@@ -191,7 +190,7 @@ forget_flaps(struct verdict *v, const struct verdict_rule *rule, uint64_t now)
 
 	if (rule->flap_window == 0 || v->flaps == 0)
 		return;
-	n = passed(v->flapped, now) / rule->flap_window;
+	n = span_passed(v->flapped, now) / rule->flap_window;
 	if (n > v->flaps)
 		n = v->flaps;
 	v->flaps -= (uint32_t)n;
@@ -261,7 +260,7 @@ verdict_step(struct verdict v, const struct verdict_rule *rule,
 	uint32_t state;
 
 	look(&v, probe->began);
-	if (probe->class == VERDICT_LOCAL) {
+	if (probe->class == VERDICT_LOCAL || probe->class == VERDICT_BLIND) {
 		v.blind_since = probe->began;
 		return v;
 	}
@@ -275,8 +274,11 @@ verdict_step(struct verdict v, const struct verdict_rule *rule,
 	    after_failure(&v, rule, probe->ended);
 	if (state != v.state)
 		change(&v, state, rule, probe->ended);
-	if (probe->class == VERDICT_GOOD)
-		v.newcomer = false;
+	if (probe->class != VERDICT_GOOD)
+		return v;
+	v.newcomer = false;
+	if (!verdict_out(&v))
+		v.proven = false;
 	return v;
 }
 
@@ -285,6 +287,28 @@ verdict_forget(struct verdict v)
 {
 	v.seen = 0;
 	v.silent_since = v.failing_since = v.blind_since = 0;
+	v.proven &= verdict_out(&v);
+	return v;
+}
+
+struct verdict
+verdict_blind(struct verdict v, uint64_t since)
+{
+	if (v.blind_since == 0)
+		v.blind_since = since;
+	return v;
+}
+
+struct verdict
+verdict_unseen(struct verdict v, uint64_t now)
+{
+	if (v.state == MCSHM_UP) {
+		v.state = MCSHM_UNKNOWN;
+		v.since = now;
+	} else if (v.state == MCSHM_HELD) {
+		v.state = MCSHM_DOWN;
+		v.since = v.down_since = now;
+	}
 	return v;
 }
 
@@ -321,7 +345,8 @@ verdict_inherit(struct verdict v, uint64_t checked, uint64_t now,
 	if (v.state > MCSHM_RECOVERING)
 		v.state = MCSHM_DOWN;
 	/* Not kept by who left it; it began no later than that. */
-	if (v.failing_since == 0 && v.probes != 0 && !(v.history & 1))
+	if (v.failing_since == 0 && !v.newcomer && v.probes != 0 &&
+	    !(v.history & 1))
 		v.failing_since = v.silent_since != 0 ? v.silent_since :
 		    checked;
 	/* A last probe in the future is as good as none. */
@@ -341,21 +366,13 @@ verdict_usable(const struct verdict *v)
 	return v->state == MCSHM_UNKNOWN || v->state == MCSHM_UP;
 }
 
-/*
- * Looks at all probes since it went DOWN, answers and all: with an answer keys
- * that are kept by other means must not move before it is UP.  And at those
- * that led to it.
- */
+/* An answer does not end it: keys that are kept by other means must not move
+ * before it is UP.  Nor does time: a host that is switched off, long after its
+ * server was stopped, does not make that a silent one. */
 bool
 verdict_silent(const struct verdict *v)
 {
-	const unsigned n = v->seen == 0 ? 0 :
-	    64 - (unsigned)__builtin_clzll(v->seen);
-	const uint64_t before = n < 64 ? v->history >> n : 0;
-	const uint64_t led = n < 64 ? ((before & -before) - 1) << n : 0;
-
-	return v->state == MCSHM_DOWN &&
-	    (v->proof & (led | (n > 0 ? newest(n) : 0))) == 0;
+	return v->state == MCSHM_DOWN && !v->proven;
 }
 
 bool

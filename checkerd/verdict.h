@@ -40,7 +40,9 @@
 
 enum verdict_class { VERDICT_GOOD, VERDICT_PROOF, VERDICT_SILENCE,
 	VERDICT_LOCAL,			/* could not be made; for our fault */
-	VERDICT_VOID			/* silence, maybe of our own doing */
+	VERDICT_VOID,			/* silence, maybe of our own doing */
+	VERDICT_BLIND			/* we did not look for a part of it: as
+					 * LOCAL */
 };
 
 struct verdict_rule {
@@ -86,8 +88,9 @@ struct verdict {
 					 * since the last success or void one,
 					 * and for as long later as we could
 					 * not look since; 0 none */
-	uint64_t blind_since;		/* began of the last result, if that is
-					 * local; 0 */
+	uint64_t blind_since;		/* nobody has looked since: began of the
+					 * last result, if that is local or
+					 * blind, or verdict_blind(); 0 */
 	uint64_t failing_since;		/* began of the first failed one since
 					 * the last success that is not void */
 	uint64_t outage_since;		/* that, of the last outage; 0 never */
@@ -96,6 +99,8 @@ struct verdict {
 	uint32_t flaps;			/* outages that are not forgotten */
 	bool newcomer;			/* another server than the one that came
 					 * to this state; did not answer yet */
+	bool proven;			/* it failed by proof, in this outage or
+					 * since the last answer before it */
 };
 
 /* UNKNOWN, since now. */
@@ -110,6 +115,16 @@ struct verdict verdict_step(struct verdict v, const struct verdict_rule *rule,
  * stay.
  */
 struct verdict verdict_forget(struct verdict v);
+
+/* Nobody looks since then: until the next probe, nobody is silent. */
+struct verdict verdict_blind(struct verdict v, uint64_t since);
+
+/*
+ * Nobody looks any more, and picks still go by it.  What was usable is UNKNOWN;
+ * what was not stays so, lest it is used again unseen: its keys have moved, or,
+ * if it was silent, would have moved soon.
+ */
+struct verdict verdict_unseen(struct verdict v, uint64_t now);
 
 /*
  * It is another server from now on.  Its predecessor's state stays, for want of
@@ -126,8 +141,9 @@ struct verdict verdict_rejoin(struct verdict v, uint64_t outage,
 
 /*
  * A verdict taken over from an earlier daemon.  While nobody looked nobody was
- * silent.  Where the last probe is longer ago than max_gap it is forgotten, and
- * who was RECOVERING is DOWN again: it may have had another outage meanwhile.
+ * silent (so that it needs no blind_since: `checked` is of that probe, too).
+ * Where the last probe is longer ago than max_gap it is forgotten, and who was
+ * RECOVERING is DOWN again: it may have had another outage meanwhile.
  */
 struct verdict verdict_inherit(struct verdict v, uint64_t checked, uint64_t now,
     uint64_t max_gap);
@@ -136,8 +152,7 @@ struct verdict verdict_inherit(struct verdict v, uint64_t checked, uint64_t now,
 bool verdict_usable(const struct verdict *v);
 /* DOWN, or RECOVERING: its keys are elsewhere. */
 bool verdict_out(const struct verdict *v);
-/* DOWN for nothing but silence, in all of this outage (as far as the words
- * reach). */
+/* DOWN for nothing but silence, in all of this outage. */
 bool verdict_silent(const struct verdict *v);
 /* Has not answered, and is not out for it yet. */
 bool verdict_unanswered(const struct verdict *v);

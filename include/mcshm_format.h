@@ -264,7 +264,11 @@ static_assert(sizeof(struct mcshm_section) == 64, "one cache line");
 enum {				/* those that have a meaning */
 	MCSHM_SPARE_AWARENESS,	/* servers are moved off after 1 + so many times
 				 * rehash_after: many are silent at once */
-	MCSHM_SPARE_FAIL_OPEN	/* BOOTTIME since when it fails open, 0: not */
+	MCSHM_SPARE_FAIL_OPEN,	/* BOOTTIME since when it fails open, 0: not */
+	MCSHM_SPARE_UNSEEN,	/* ns: who is unseen_since longer than that is
+				 * believed for want of better; 0: not known */
+	MCSHM_SPARE_VAIN	/* BOOTTIME since when a file for a newer roster
+				 * can not be made; 0: nothing waits in vain */
 };
 
 enum {				/* order of the bitmaps at bitmap_off */
@@ -349,8 +353,19 @@ struct mcshm_entry {			/* one a slot */
 	uint64_t gone_began;		/* 536 start of the last good probe before
 					 *     its last outage, or failure
 					 *     in use */
-	uint64_t spare[12];		/* 544 */
+	uint64_t unseen_since;		/* 544 when it could not be looked at for
+					 *     the first time since it last
+					 *     could; 0: it can */
+	uint64_t judged;		/* 552 MCSHM_JUDGED_..., bits */
+	struct mcshm_address came_from;	/* 560 in use before address[0] is, */
+	uint64_t at_since;		/* 584 which is since then, 0: was ever */
+	uint64_t spare[6];		/* 592 */
 };
+#define MCSHM_JUDGED_PROVEN UINT64_C(1)	/* failed by proof, in this outage */
+#define MCSHM_JUDGED_NEWCOMER UINT64_C(2)	/* the verdict is of who had the
+						 * place before: it moved, and
+						 * did not answer yet */
+
 static_assert(offsetof(struct mcshm_entry, history) == 24, "mcshm(5)");
 static_assert(offsetof(struct mcshm_entry, since) == 56, "mcshm(5)");
 static_assert(offsetof(struct mcshm_entry, rtt_us) == 112, "mcshm(5)");
@@ -359,7 +374,7 @@ static_assert(offsetof(struct mcshm_entry, server_version) == 224, "mcshm(5)");
 static_assert(offsetof(struct mcshm_entry, admin_why) == 304, "mcshm(5)");
 static_assert(offsetof(struct mcshm_entry, addresses) == 368, "mcshm(5)");
 static_assert(offsetof(struct mcshm_entry, returned) == 472, "mcshm(5)");
-static_assert(offsetof(struct mcshm_entry, spare) == 544, "mcshm(5)");
+static_assert(offsetof(struct mcshm_entry, spare) == 592, "mcshm(5)");
 static_assert(sizeof(struct mcshm_entry) == 640, "hidden padding");
 
 /*
@@ -458,15 +473,18 @@ X(8, WAITS_HOST, "waits-host",						\
   "its flush waits: another host is not ready for it")			\
 X(9, WAITS_LOCK, "waits-lock", "its flush waits: another host has the lock") \
 X(10, WAITS_SERVER, "waits-server",					\
-  "its flush waits: it tells nothing, or its clock stands still")
+  "its flush waits: it tells nothing, or its clock stands still")	\
+X(11, SHARED, "shared", "not flushed: another pool, or name, has it, too") \
+X(12, WAITS_KEY, "waits-key",						\
+  "its flush waits: it would erase the maintenance key in it")
 
 enum mcshm_returned {
 #define X(bit, id, name, text) MCSHM_RETURNED_##id = 1 << bit,
 	MCSHM_RETURNED_BITS(X)
 #undef X
-	MCSHM_RETURNED_ALL = (1 << 11) - 1,
+	MCSHM_RETURNED_ALL = (1 << 13) - 1,
 	/* Only while it is RECOVERING. */
-	MCSHM_RETURNED_WAITS = 31 << 6
+	MCSHM_RETURNED_WAITS = 31 << 6 | 1 << 12
 };
 
 /* Reports ----------------------------------------------------------------- */

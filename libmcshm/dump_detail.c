@@ -269,6 +269,8 @@ detail_times(FILE *out, const struct dump_pool *p, const struct mcshm_entry *e)
 	field_time(out, "last probe", p, e->checked);
 	field_time(out, "  began", p, e->began);
 	field_time(out, "  good one", p, e->good_began);
+	if (e->unseen_since != 0)
+		field_time(out, "unseen since", p, e->unseen_since);
 	field_time(out, "silent since", p, e->silent_since);
 	if (e->outage_since != 0)
 		field_time(out, "outage since", p, e->outage_since);
@@ -290,8 +292,10 @@ detail_server(FILE *out, const struct mcshm_entry *e)
 	field(&l, out, "memcached");
 	dump_line_words(&l, "", version[0] != 0 ? version :
 	    "version not known");
-	if (e->identified != 0) {
-		dump_line_put(&l, ", ", "pid %llu", (ull)e->server_pid);
+	if (dump_pool_identified(e)) {
+		if (e->server_pid != 0)
+			dump_line_put(&l, ", ", "pid %llu",
+			    (ull)e->server_pid);
 		dump_line_put(&l, ", ", "items %llu", (ull)e->curr_items);
 		dump_line_put(&l, ", ", "flushes %llu", (ull)e->cmd_flush);
 	}

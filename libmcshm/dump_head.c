@@ -60,6 +60,7 @@ put_counts(struct dump_line *l, const struct dump_pool *p)
 		{ p->ranks[DUMP_HELD], "HELD" },
 		{ p->ranks[DUMP_RECOVERING], "RECOVERING" },
 		{ p->ranks[DUMP_ODD], "not usable" },
+		{ p->ranks[DUMP_UNSEEN], "UNSEEN" },
 		{ p->maint, "MAINT" }, { p->drain, "DRAIN" },
 		{ out, "taken out" },
 		{ p->ranks[DUMP_DEGRADED], "DEGRADED" },
@@ -159,6 +160,9 @@ put_belief(struct dump_line *l, const struct dump_pool *p)
 		dump_line_put(l, "; ", "clients believe it for another %s",
 		    age);
 	}
+	if (p->sightless)
+		dump_line_put(l, "; ", "BLIND: it can look at none of the "
+		    "servers in use, see its log");
 	if (p->file->retired)
 		dump_line_put(l, "; ", "RETIRED: replaced, but no new file is "
 		    "here");
@@ -218,7 +222,7 @@ head_checker(FILE *out, const struct dump_pool *p,
     const struct dump_look *look)
 {
 	const bool bad = !p->alive || p->stale || p->fail_open ||
-	    p->file->retired || p->file->refused != NULL;
+	    p->sightless || p->file->retired || p->file->refused != NULL;
 	struct dump_line l;
 
 	dump_colour(out, look->colour && bad, DUMP_RED);
@@ -232,6 +236,33 @@ head_checker(FILE *out, const struct dump_pool *p,
 		dump_line_put(&l, "; ", "takes no reports");
 	put_config(&l, p);
 	dump_line_end(&l);
+}
+
+/* What people read in the ini is not what clients have. */
+static void
+head_vain(FILE *out, const struct dump_pool *p, const struct dump_look *look)
+{
+	char age[DUMP_SHORT];
+	struct dump_line l;
+	uint64_t ns;
+
+	if (p->vain == 0)
+		return;
+	dump_colour(out, look->colour, DUMP_RED);
+	fputs("!!", out);
+	dump_line_begin(&l, out, DUMP_INDENT, 2);
+	if (dump_pool_age(p, p->vain, &ns)) {
+		dump_seconds(age, ns);
+		dump_line_put(&l, "", "a newer configuration waits for "
+		    "%s, as its file can not be made", age);
+	} else {
+		dump_line_put(&l, "", "a newer configuration waits, as its "
+		    "file can not be made");
+	}
+	dump_line_put(&l, ": ", "clients still have the old servers");
+	dump_line_put(&l, "; ", "see the log");
+	dump_line_end(&l);
+	dump_colour(out, look->colour, DUMP_PLAIN);
 }
 
 static const char *
@@ -300,5 +331,6 @@ dump_head(FILE *out, const struct dump_pool *p,
 {
 	head_servers(out, p, look);
 	head_checker(out, p, look);
+	head_vain(out, p, look);
 	head_scheme(out, p);
 }

@@ -205,6 +205,8 @@ server_state(json_t *o, const struct dump_pool *p, const struct dump_server *s)
 	o = with(o, "silent_since_ms", age_ms(p, e->silent_since));
 	o = with(o, "checked_ms", age_ms(p, e->checked));
 	o = with(o, "last_good_ms", age_ms(p, e->good_began));
+	o = with(o, "unseen", json_boolean(s->rank == DUMP_UNSEEN));
+	o = with(o, "unseen_ms", age_ms(p, e->unseen_since));
 	o = with(o, "flaps", count(e->flaps));
 	return with(o, "hold_left_ms",
 	    count_or_null(dump_pool_left(p, e->hold_until) / NS_MS));
@@ -234,10 +236,10 @@ server_return(json_t *o, const struct dump_pool *p, const struct mcshm_entry *e)
 	o = with(o, "flushed_ms", age_ms(p, e->flushed));
 	o = with(o, "server_pid", count_or_null(e->server_pid));
 	o = with(o, "server_start", count_or_null(e->server_start));
-	o = with(o, "cmd_flush", e->identified != 0 ? count(e->cmd_flush) :
-	    json_null());
-	o = with(o, "curr_items", e->identified != 0 ? count(e->curr_items) :
-	    json_null());
+	o = with(o, "cmd_flush", dump_pool_identified(e) ?
+	    count(e->cmd_flush) : json_null());
+	o = with(o, "curr_items", dump_pool_identified(e) ?
+	    count(e->curr_items) : json_null());
 	return with(o, "identified_ms", age_ms(p, e->identified));
 }
 
@@ -398,6 +400,8 @@ pool_state(json_t *o, const struct dump_pool *p)
 	o = with(o, "awareness", count(p->awareness));
 	o = with(o, "inherited", json_boolean(flags &
 	    MCSHM_SECTION_INHERITED));
+	o = with(o, "unseen", count(p->ranks[DUMP_UNSEEN]));
+	o = with(o, "vain_ms", age_ms(p, p->vain));
 	o = with(o, "swept", json_boolean(flags & MCSHM_SECTION_SWEPT));
 	o = with(o, "address_epoch", text_of(p->section->address_epoch));
 	o = with(o, "share_rehashed", share(p, p->rehashed));

@@ -127,6 +127,7 @@ mark_of(enum dump_rank rank)
 	case DUMP_HELD:
 	case DUMP_RECOVERING:
 	case DUMP_ODD:
+	case DUMP_UNSEEN:
 		return "!!";
 	case DUMP_OUT:
 		return "--";
@@ -144,6 +145,7 @@ colour_of(enum dump_rank rank)
 	case DUMP_DOWN:
 	case DUMP_HELD:
 	case DUMP_ODD:
+	case DUMP_UNSEEN:
 		return DUMP_RED;
 	case DUMP_OUT:
 		return DUMP_DIM;
@@ -199,7 +201,8 @@ cell_rtt(char to[DUMP_SHORT], const struct dump_server *s)
 {
 	const struct mcshm_entry *e = s->entry;
 
-	if (e->rtt_us == 0 || s->rank <= DUMP_OUT)
+	if (e->rtt_us == 0 ||
+	    (s->rank <= DUMP_OUT && s->rank != DUMP_RECOVERING))
 		snprintf(to, DUMP_SHORT, "-");
 	else
 		dump_rtt(to, e->rtt_us);

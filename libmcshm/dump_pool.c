@@ -55,13 +55,28 @@ set_checker(struct dump_pool *p)
 	p->hung = p->alive && p->stale;
 	p->fail_open = (p->section->flags & MCSHM_SECTION_FAIL_OPEN) != 0;
 	p->awareness = dump_file_spare(f, MCSHM_SPARE_AWARENESS);
+	p->vain = dump_file_spare(f, MCSHM_SPARE_VAIN);
 	p->blind = p->stale || f->retired;
 }
 
 /* Servers ------------------------------------------------------------------ */
 
+/* A probe that could not be made is nothing; but what is said of a server whose
+ * probes have failed on this side for long is of before.  In TILT the checker
+ * knows that it does not know. */
+static bool
+is_unseen(const struct dump_pool *p, const struct mcshm_entry *e)
+{
+	const uint64_t after = dump_file_spare(p->file, MCSHM_SPARE_UNSEEN);
+
+	return e->unseen_since != 0 && after != 0 && !p->blind &&
+	    (p->section->flags & MCSHM_SECTION_TILT) == 0 &&
+	    p->time.boot > e->unseen_since &&
+	    p->time.boot - e->unseen_since > after;
+}
+
 static enum dump_rank
-rank_of(const struct dump_file *f, const struct mcshm_entry *e, uint32_t slot)
+rank_of(const struct dump_pool *p, const struct mcshm_entry *e, uint32_t slot)
 {
 	if (e->admin != MCSHM_READY)
 		return DUMP_OUT;
@@ -73,8 +88,10 @@ rank_of(const struct dump_file *f, const struct mcshm_entry *e, uint32_t slot)
 	case MCSHM_RECOVERING:
 		return DUMP_RECOVERING;
 	}
-	if (!dump_file_bit(f, MCSHM_BITMAP_USABLE, slot))
+	if (!dump_file_bit(p->file, MCSHM_BITMAP_USABLE, slot))
 		return DUMP_ODD;
+	if (is_unseen(p, e))
+		return DUMP_UNSEEN;
 	if (e->degraded != 0)
 		return DUMP_DEGRADED;
 	if (e->verdict != MCSHM_UP)
@@ -103,7 +120,7 @@ set_server(struct dump_pool *p, uint32_t slot)
 	s->slot = slot;
 	s->roster = dump_file_roster(f, slot);
 	s->entry = dump_file_entry(f, slot);
-	s->rank = rank_of(f, s->entry, slot);
+	s->rank = rank_of(p, s->entry, slot);
 	s->usable = dump_file_bit(f, p->blind ? MCSHM_BITMAP_READY :
 	    MCSHM_BITMAP_USABLE, slot);
 	s->held = !p->blind && dump_file_bit(f, MCSHM_BITMAP_HELD, slot);
@@ -127,6 +144,8 @@ dump_pool_init(struct dump_pool *p, const struct dump_file *f,
 	set_checker(p);
 	for (uint32_t i = 0; i < p->servers; i++)
 		set_server(p, i);
+	p->sightless = p->ranks[DUMP_UNSEEN] != 0 &&
+	    p->ranks[DUMP_UNSEEN] == p->usable;
 	p->place = dump_file_place(f, p->blind);
 	p->placed = scheme_known(&f->h);
 	if (p->placed && dump_share(p) < 0) {
@@ -147,11 +166,12 @@ enum dump_exit
 dump_pool_exit(const struct dump_pool *p)
 {
 	if (!p->alive || p->stale || p->fail_open || p->usable == 0 ||
-	    p->file->retired || p->file->refused != NULL)
+	    p->vain != 0 || p->sightless || p->file->retired ||
+	    p->file->refused != NULL)
 		return DUMP_EXIT_UNPROTECTED;
 	if (p->ranks[DUMP_DOWN] + p->ranks[DUMP_HELD] +
 	    p->ranks[DUMP_RECOVERING] + p->ranks[DUMP_ODD] +
-	    p->ranks[DUMP_DEGRADED] > p->risks)
+	    p->ranks[DUMP_UNSEEN] + p->ranks[DUMP_DEGRADED] > p->risks)
 		return DUMP_EXIT_TROUBLE;
 	return DUMP_EXIT_OK;
 }
@@ -196,6 +216,13 @@ dump_pool_age(const struct dump_pool *p, uint64_t boot, uint64_t *age)
 		return false;
 	*age = real < p->time.real ? p->time.real - real : 0;
 	return true;
+}
+
+bool
+dump_pool_identified(const struct mcshm_entry *e)
+{
+	return e->identified != 0 && (e->server_pid | e->server_start |
+	    e->cmd_flush | e->curr_items) != 0;
 }
 
 const struct dump_server *

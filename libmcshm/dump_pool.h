@@ -23,6 +23,7 @@ enum dump_rank {
 	DUMP_HELD,
 	DUMP_RECOVERING,
 	DUMP_ODD,		/* not usable, for a reason not known here */
+	DUMP_UNSEEN,		/* used, and the checker can not look at it */
 	DUMP_OUT,		/* the operator took it out: MAINT, DRAIN */
 	DUMP_DEGRADED,
 	DUMP_UNKNOWN,
@@ -57,6 +58,8 @@ struct dump_pool {
 	bool never;		/* no heartbeat yet */
 	bool fail_open;
 	uint64_t awareness;	/* MCSHM_SPARE_AWARENESS */
+	uint64_t vain;		/* MCSHM_SPARE_VAIN */
+	bool sightless;		/* it can look at none of those in use */
 	bool blind;		/* nobody vouches: every READY server is used */
 	uint64_t heartbeat_age;	/* ns; 0 where rebooted or never */
 	uint64_t generation;	/* without its RETIRED bit */
@@ -88,6 +91,9 @@ bool dump_pool_age(const struct dump_pool *p, uint64_t boot, uint64_t *age);
 /* How much of a time that is still to come is left; 0: none. */
 uint64_t dump_pool_left(const struct dump_pool *p, uint64_t boot);
 bool dump_pool_real(const struct dump_pool *p, uint64_t boot, uint64_t *real);
+
+/* Did the server say anything of itself when it was asked who it is? */
+bool dump_pool_identified(const struct mcshm_entry *e);
 
 /* The server with this name, or this address where it has none or in place of
  * it; NULL if there is none. */

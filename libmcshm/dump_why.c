@@ -24,6 +24,12 @@ why_reason(struct dump_line *l, const struct mcshm_entry *e)
 	dump_line_words(l, "; ", dump_reason_text(e->reason));
 	if (outlook != NULL)
 		dump_line_words(l, "; ", outlook);
+	/* One that wants TLS hangs up on who has none, and the other way
+	 * round. */
+	if ((e->reason == MCSHM_R_RESET || e->reason == MCSHM_R_CLOSED) &&
+	    e->good_began == 0 && e->rtt_us == 0)
+		dump_line_words(l, "; ", "never answered: is there TLS at one "
+		    "end only?");
 }
 
 /* A probe that failed on this side says nothing of the server. */
@@ -57,28 +63,44 @@ why_open(struct dump_line *l, const struct dump_pool *p,
 		    "silent");
 }
 
+/* It answers, and is kept out for all that. */
+static bool
+why_flaps(struct dump_line *l, const struct dump_pool *p,
+    const struct mcshm_entry *e)
+{
+	const uint64_t left = dump_pool_left(p, e->hold_until);
+	char text[96], rest[DUMP_SHORT];
+
+	if (left == 0)
+		return false;
+	dump_seconds(rest, left);
+	snprintf(text, sizeof text, "held for flapping: went down %u times, "
+	    "not used for another %s", (unsigned)e->flaps, rest);
+	dump_line_words(l, "; ", text);
+	return true;
+}
+
 static void
 why_down(struct dump_line *l, const struct dump_pool *p,
     const struct dump_server *s)
 {
 	const struct mcshm_entry *e = s->entry;
 	const unsigned good = good_in_a_row(e);
-	const uint64_t left = dump_pool_left(p, e->hold_until);
-	char text[112], rest[DUMP_SHORT];
+	const char *past = dump_reason_past(e->reason);
+	char text[64];
 
-	why_reason(l, e);
-	why_open(l, p, s);
-	if (good == 0)
+	if (good == 0) {
+		why_reason(l, e);
+		why_open(l, p, s);
 		return;
-	dump_seconds(rest, left);
-	if (left != 0)
-		snprintf(text, sizeof text, "answers again (%u in a row): "
-		    "went down %u times, stays DOWN for another %s", good,
-		    (unsigned)e->flaps, rest);
-	else
-		snprintf(text, sizeof text, "answers again (%u in a row): "
-		    "waits for rise and min_down_time", good);
+	}
+	if (past != NULL)
+		dump_line_words(l, "; ", past);
+	why_open(l, p, s);
+	snprintf(text, sizeof text, "answers again (%u in a row)", good);
 	dump_line_words(l, "; ", text);
+	if (!why_flaps(l, p, e))
+		dump_line_words(l, ": ", "waits for rise and min_down_time");
 }
 
 /* As long as it was away, sets may arrive that are as old. */
@@ -111,6 +133,9 @@ why_waits(struct dump_line *l, uint64_t returned)
 	if (returned & MCSHM_RETURNED_WAITS_SERVER)
 		dump_line_words(l, "; ", "waits, the server tells nothing of "
 		    "itself, or its clock stands still");
+	if (returned & MCSHM_RETURNED_WAITS_KEY)
+		dump_line_words(l, "; ", "waits, it would erase the "
+		    "maintenance key");
 }
 
 static void
@@ -122,6 +147,7 @@ why_recovering(struct dump_line *l, const struct dump_pool *p,
 	char text[96], rest[DUMP_SHORT];
 
 	dump_line_words(l, "; ", "answers again, not trusted yet");
+	why_flaps(l, p, e);
 	if (e->returned & MCSHM_RETURNED_REFUSED) {
 		dump_line_words(l, "; ", "can not be flushed, waits for a "
 		    "restart");
@@ -132,8 +158,12 @@ why_recovering(struct dump_line *l, const struct dump_pool *p,
 	if (kept != MCSHM_RETURNED_SAME && kept != MCSHM_RETURNED_UNKNOWN)
 		return;
 	dump_seconds(rest, left);
-	snprintf(text, sizeof text, "has what it had: to be flushed%s%s",
-	    left != 0 ? " after another " : "", left != 0 ? rest : "");
+	if (left != 0)
+		snprintf(text, sizeof text, "has what it had: to be flushed "
+		    "after another %s", rest);
+	else
+		snprintf(text, sizeof text, "has what it had: to be flushed "
+		    "by one of the next probes");
 	dump_line_words(l, "; ", text);
 	why_waits(l, e->returned);
 }
@@ -197,6 +227,19 @@ why_out(struct dump_line *l, const struct dump_pool *p,
 	}
 }
 
+/* One of these is why somebody has to look at it; the last one is not. */
+static void
+why_not_flushed(struct dump_line *l, uint64_t returned)
+{
+	if (returned & MCSHM_RETURNED_REFUSED)
+		dump_line_words(l, "; ", "it can not be flushed");
+	if (returned & MCSHM_RETURNED_OUR_FAULT)
+		dump_line_words(l, "; ", "another host reached it meanwhile");
+	if (returned & MCSHM_RETURNED_SHARED)
+		dump_line_words(l, "; ", "not flushed, since another pool or "
+		    "name has it, too");
+}
+
 static void
 why_degraded(struct dump_line *l, const struct mcshm_entry *e)
 {
@@ -211,8 +254,27 @@ why_degraded(struct dump_line *l, const struct mcshm_entry *e)
 		dump_line_words(l, sep, text);
 		sep = "; ";
 	}
+	if (e->degraded & MCSHM_DEGRADED_STALE_RISK)
+		why_not_flushed(l, e->returned);
 	if (e->result != MCSHM_R_OK)
 		dump_line_words(l, "; ", dump_reason_text(e->result));
+}
+
+static void
+why_unseen(struct dump_line *l, const struct dump_pool *p,
+    const struct mcshm_entry *e)
+{
+	char text[64], age[DUMP_SHORT];
+	uint64_t ns;
+
+	if (dump_pool_age(p, e->unseen_since, &ns)) {
+		dump_seconds(age, ns);
+		snprintf(text, sizeof text, "not looked at for %s:", age);
+		dump_line_words(l, "; ", text);
+	}
+	dump_line_words(l, " ", e->result == MCSHM_R_UNRESOLVED ?
+	    dump_reason_text(e->result) : "a fault of this host");
+	dump_line_words(l, ", ", "see the log");
 }
 
 static void
@@ -250,6 +312,9 @@ dump_why(struct dump_line *l, const struct dump_pool *p,
 		dump_line_words(l, "; ", "not usable, for a reason that is "
 		    "newer than this mc-shmdump");
 		break;
+	case DUMP_UNSEEN:
+		why_unseen(l, p, e);
+		break;
 	case DUMP_OUT:
 		why_out(l, p, e);
 		break;
@@ -265,7 +330,8 @@ dump_why(struct dump_line *l, const struct dump_pool *p,
 	default:
 		return false;
 	}
-	if (s->rank != DUMP_UNKNOWN && s->rank != DUMP_OUT)
+	if (s->rank != DUMP_UNKNOWN && s->rank != DUMP_OUT &&
+	    s->rank != DUMP_UNSEEN)
 		why_local(l, e);
 	return true;
 }

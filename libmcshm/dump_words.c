@@ -176,6 +176,29 @@ dump_reason_outlook(uint32_t reason)
 	}
 }
 
+const char *
+dump_reason_past(uint32_t reason)
+{
+	switch (reason) {
+	case MCSHM_R_REFUSED:
+		return "refused connections";
+	case MCSHM_R_RESET:
+		return "reset connections";
+	case MCSHM_R_CLOSED:
+		return "closed connections instead of answering";
+	case MCSHM_R_TIMEOUT:
+		return "connected, and did not answer";
+	case MCSHM_R_CONNECT_TIMEOUT:
+		return "did not answer to connect";
+	case MCSHM_R_UNREACHABLE:
+		return "was not to be reached";
+	case MCSHM_R_NO_SOCKET:
+		return "had no unix socket";
+	default:
+		return NULL;
+	}
+}
+
 void
 dump_degraded(char to[DUMP_SHORT], unsigned bit)
 {
@@ -192,6 +215,42 @@ slow_text(char to[DUMP_SENTENCE], const struct mcshm_entry *e)
 	snprintf(to, DUMP_SENTENCE, "slow: %s, usually %s", now, usual);
 }
 
+/* When its certificate ends says by itself whether that was, or is soon. */
+static void
+tls_text(char to[DUMP_SENTENCE], const struct mcshm_entry *e)
+{
+	const time_t when = (time_t)e->tls_expiry;
+	const bool untrusted = e->result == MCSHM_R_TLS_UNTRUSTED;
+	struct tm tm;
+	char day[24];
+
+	if (e->tls_expiry == 0 || gmtime_r(&when, &tm) == NULL ||
+	    strftime(day, sizeof day, "%Y-%m-%d", &tm) == 0)
+		snprintf(to, DUMP_SENTENCE, "%s", untrusted ?
+		    "its certificate is not trusted" :
+		    "TLS fails with new connections to it");
+	else if (untrusted)
+		snprintf(to, DUMP_SENTENCE, "its certificate, good until %s, "
+		    "is not trusted: its time, its name or its authority, as "
+		    "the log says", day);
+	else
+		snprintf(to, DUMP_SENTENCE, "its certificate ends on %s, or "
+		    "TLS fails with new connections to it", day);
+}
+
+/* Stats may be older than its being full. */
+static void
+maxconns_text(char to[DUMP_SENTENCE], const struct mcshm_entry *e,
+    const char *text)
+{
+	if (e->connections >= e->max_connections / 2)
+		snprintf(to, DUMP_SENTENCE, "%s: %u of %u", text,
+		    (unsigned)e->connections, (unsigned)e->max_connections);
+	else
+		snprintf(to, DUMP_SENTENCE, "%s: it takes %u", text,
+		    (unsigned)e->max_connections);
+}
+
 void
 dump_degraded_text(char to[DUMP_SENTENCE], const struct mcshm_entry *e,
     unsigned bit)
@@ -204,8 +263,9 @@ dump_degraded_text(char to[DUMP_SENTENCE], const struct mcshm_entry *e,
 		    (unsigned)e->workers_stuck, (unsigned)e->threads);
 	else if (UINT64_C(1) << bit == MCSHM_DEGRADED_MAXCONNS &&
 	    e->max_connections != 0)
-		snprintf(to, DUMP_SENTENCE, "%s: %u of %u", text,
-		    (unsigned)e->connections, (unsigned)e->max_connections);
+		maxconns_text(to, e, text);
+	else if (UINT64_C(1) << bit == MCSHM_DEGRADED_TLS)
+		tls_text(to, e);
 	else if (UINT64_C(1) << bit == MCSHM_DEGRADED_SLOW)
 		slow_text(to, e);
 	else if (text != NULL)

@@ -41,6 +41,8 @@ void dump_reason(char to[DUMP_SHORT], uint32_t reason);
 /* A reason as a sentence, and what to expect of the server then; NULL. */
 const char *dump_reason_text(uint32_t reason);
 const char *dump_reason_outlook(uint32_t reason);
+/* It, of a server that answers again; NULL where nothing is to be said. */
+const char *dump_reason_past(uint32_t reason);
 
 /* A bit of `degraded` as a word; a number where it has none. */
 void dump_degraded(char to[DUMP_SHORT], unsigned bit);

@@ -354,6 +354,13 @@ watch(const struct options *o, const char *host, char **operand)
 	}
 }
 
+static int
+print(const char *text)
+{
+	fputs(text, stdout);
+	return fflush(stdout) == 0 ? 0 : trouble("stdout", strerror(errno));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -362,9 +369,9 @@ main(int argc, char **argv)
 	int code = parse(&o, argc, argv);
 
 	if (code == 0 && o.help)
-		fputs(help, stdout);
+		code = print(help);
 	else if (code == 0 && o.version)
-		puts("mc-shmdump " VERSION);
+		code = print("mc-shmdump " VERSION "\n");
 	else if (code == 0 && (code = read_keys(&o)) == 0) {
 		if (gethostname(host, sizeof host - 1) < 0)
 			strcpy(host, "?");

@@ -1,9 +1,10 @@
 """checker_cost.py - what a probe costs: processor time, system calls, memory,
 and whether the schedule is kept at that price.
 
-Many fake servers, nearly all of them well; one checker after the other, the
-same servers and the same interval.
+Many fake servers, nearly all of them well, or one real one with TLS by many
+addresses; one checker after the other, the same servers and the same interval.
 """
+import collections
 import contextlib
 import os
 import re
@@ -12,16 +13,31 @@ import subprocess
 import textwrap
 import time
 
-from checker_world import Checker, Fakes, Haproxy, Trouble, wait_for
+from checker_world import (TLS_NAME, Checker, Fakes, Haproxy, TlsServers,
+                           Trouble, wait_for)
 
 CALLS = ["sendto", "recvfrom", "epoll_wait", "epoll_ctl", "socket", "connect",
          "setsockopt", "getsockopt", "fcntl", "close", "clock_gettime"]
 BAD = 10                        # servers that hang; as many that refuse
-# servers, interval in s, whose: the shipped defaults, or conf/fast-lan.ini
-RUNS = [(1000, 1, "defaults"), (5000, 1, "defaults"), (10000, 1, "defaults"),
-        (1000, 0.1, "fast-lan"), (5000, 0.1, "fast-lan")]
-QUICK = [(1000, 1, "defaults")]
-GOALS = [(5000, 1, "defaults")]
+# What probes do beside asking, switched off.
+MINIMAL = """[defaults]
+fresh_every = 0
+stats_interval = 0
+thread_scan_interval = 0
+"""
+# interval in s; who is measured, of COLUMNS
+Run = collections.namedtuple("Run", "count interval who tls",
+                             defaults=(False,))
+RUNS = [Run(1000, 1, ("defaults", "haproxy")),
+        Run(5000, 1, ("defaults", "minimal", "haproxy")),
+        Run(10000, 1, ("defaults", "haproxy")),
+        Run(1000, 0.1, ("fast-lan", "haproxy")),
+        Run(5000, 0.1, ("fast-lan", "haproxy", "haproxy-4")),
+        Run(1000, 1, ("defaults", "minimal", "haproxy"), tls=True),
+        Run(1000, 0.1, ("fast-lan", "haproxy"), tls=True)]
+QUICK = [Run(1000, 1, ("defaults", "minimal", "haproxy", "haproxy-4")),
+         Run(200, 1, ("defaults", "haproxy"), tls=True)]
+GOALS = [Run(5000, 1, ("defaults", "haproxy"))]
 
 
 def cpu_ns(pid):
@@ -82,11 +98,17 @@ def system_calls(world, pid, seconds, rate):
 
 
 class Ours:
-    def __init__(self, stack, world, fakes, interval, settings):
-        lines = world.fast_lan if settings == "fast-lan" else ""
-        self.title = "mc-checkerd" if not lines else "  with fast-lan.ini"
-        self.checker = Checker(stack, world, f"cost{len(fakes.port)}{settings}",
-                               lines, fakes.port)
+    def __init__(self, stack, world, servers, run, settings):
+        lines = {"defaults": "[defaults]\n", "minimal": MINIMAL,
+                 "fast-lan": world.fast_lan}[settings]
+        if run.tls:
+            lines += f"\ntls = yes\ntls_ca = {servers.ca}\n" \
+                f"tls_name = {TLS_NAME}\n"
+        self.title = {"defaults": "mc-checkerd", "minimal": "  asks only",
+                      "fast-lan": "  with fast-lan.ini"}[settings]
+        self.checker = Checker(
+            stack, world, f"cost{run.count}{run.interval}{settings}{run.tls}",
+            lines, servers.port)
         self.process = self.checker.process
 
     def verdicts(self):
@@ -98,34 +120,49 @@ class Ours:
 
 
 class Theirs:
-    def __init__(self, stack, world, fakes, interval, settings):
-        ms = int(interval * 1000)
-        self.title = "HAProxy"
-        self.fakes = fakes
+    def __init__(self, stack, world, servers, run, settings):
+        ms = int(run.interval * 1000)
+        threads = 4 if settings == "haproxy-4" else 1
+        self.title = "HAProxy" if threads == 1 else f"  nbthread {threads}"
+        self.servers = servers
+        line = f"inter {ms}ms"
+        if run.tls:
+            line += f" check-ssl verify required verifyhost {TLS_NAME}" \
+                f" check-sni {TLS_NAME} ca-file {servers.ca}"
+        # It waits no longer than `inter` for a connection, whatever it is told.
         self.haproxy = Haproxy(stack, world, {"bench": (
-            f"inter {ms}ms", f"{min(ms, 1500)}ms", f"{min(ms, 750)}ms")},
-            fakes.port)
+            line, f"{min(ms, 1500)}ms", f"{min(ms, 750)}ms")},
+            servers.port, threads)
         self.process = self.haproxy.process
 
     def verdicts(self):
         return self.haproxy.verdicts("bench")
 
     def probes(self):
-        return self.fakes.requests()
+        if isinstance(self.servers, Fakes):
+            return self.servers.requests()
+        # A check is a connection; whose it was is not known.
+        n = len(self.servers.port)
+        return [self.servers.connections() / n] * n
 
 
-def wanted(count):
+COLUMNS = {"defaults": Ours, "minimal": Ours, "fast-lan": Ours,
+           "haproxy": Theirs, "haproxy-4": Theirs}
+
+
+def wanted(count, bad):
     """Of a checker that is right."""
-    return {f"s{i}": "DOWN" if i < 2 * BAD else "UP" for i in range(count)}
+    return {f"s{i}": "DOWN" if i < bad else "UP" for i in range(count)}
 
 
-def measure(kind, world, count, interval, settings, speed):
+def measure(world, run, settings, speed):
+    bad = 0 if run.tls else 2 * BAD
     with contextlib.ExitStack() as stack:
-        fakes = Fakes(stack, world, count)
-        for i in range(2 * BAD):
-            fakes.set(i, "refuse" if i % 2 else "hang")
-        one = kind(stack, world, fakes, interval, settings)
-        want = wanted(count)
+        servers = (TlsServers if run.tls else Fakes)(stack, world, run.count)
+        for i in range(bad):
+            servers.set(i, "refuse" if i % 2 else "hang")
+        one = COLUMNS[settings](stack, world, servers, run, settings)
+        want = wanted(run.count, bad)
         wait_for(f"verdicts of {one.title}", lambda: one.verdicts() == want)
         time.sleep(4 * speed)
         pid, began = one.process.pid, time.monotonic()
@@ -133,9 +170,9 @@ def measure(kind, world, count, interval, settings, speed):
         time.sleep(16 * speed)
         seconds = time.monotonic() - began
         after, cpu = one.probes(), cpu_ns(pid) - cpu
-        each = [b - a for a, b in zip(probes, after)][2 * BAD:]
-        row = {"title": one.title, "count": count, "interval": interval,
-               "seconds": seconds, "least": min(each), "most": max(each),
+        each = [b - a for a, b in zip(probes, after)][bad:]
+        row = {"title": one.title, "run": run, "seconds": seconds,
+               "least": round(min(each)), "most": round(max(each)),
                "us": cpu / 1e3 / sum(each), "share": cpu / 1e9 / seconds,
                "memory": memory_kib(pid) / 1024,
                "files": len(os.listdir(f"/proc/{pid}/fd")),
@@ -145,28 +182,38 @@ def measure(kind, world, count, interval, settings, speed):
         return row
 
 
+def place(run):
+    return f"{run.count} in {run.interval:g} s" + (", TLS" if run.tls else "")
+
+
 def show(rows):
-    print(f"\n{'What a probe costs':35} {'CPU':>9} {'calls':>5} {'core':>6}"
+    print(f"\n{'What a probe costs':39} {'CPU':>9} {'calls':>5} {'core':>6}"
           f" {'memory':>10} {'files':>5} {'probes of each':>16} wrong")
-    for i, r in enumerate(rows):
-        where = f"{r['count']} in {r['interval']:g} s" if i % 2 == 0 else ""
-        print(f"{where:14} {r['title']:20} {r['us']:6.1f} us"
+    before = None
+    for r in rows:
+        where = place(r["run"]) if r["run"] is not before else ""
+        before = r["run"]
+        print(f"{where:18} {r['title']:20} {r['us']:6.1f} us"
               f" {sum(r['calls'].values()):5.1f} {r['share'] * 100:4.1f} %"
               f" {r['memory']:6.1f} MiB {r['files']:5}"
               f" {r['least']:>4}-{r['most']:<3} of"
-              f" {r['seconds'] / r['interval']:5.1f} {r['wrong']:5}")
+              f" {r['seconds'] / r['run'].interval:5.1f} {r['wrong']:5}")
     print("\nCalls of a probe")
     for r in rows:
         calls = sorted(r["calls"].items(), key=lambda c: -c[1])
         print(textwrap.fill(
-            f"{r['count']} in {r['interval']:g} s, {r['title'].strip()}: "
+            f"{place(r['run'])}, {r['title'].strip()}: "
             + ", ".join(f"{name} {n:.2f}" for name, n in calls if n >= 0.01),
             80, subsequent_indent="    "))
 
 
 def run(world, runs, speed):
     rows = []
-    for count, interval, settings in runs:
-        for kind in (Ours, Theirs):
-            rows.append(measure(kind, world, count, interval, settings, speed))
+    for one in runs:
+        missing = TlsServers.missing(world) if one.tls else None
+        if missing:
+            print(f"  ({place(one)}: left out, no {missing} here)")
+            continue
+        for settings in one.who:
+            rows.append(measure(world, one, settings, speed))
     return rows

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +17,8 @@ import time
 
 PATIENCE = 60
 FAKES_IN_ONE = 2500             # of the descriptors that a process may have
-FIRST_FAKE, FIRST_MEMCACHED = 10000, 20000
+FIRST_FAKE, FIRST_MEMCACHED, TLS_PORT = 10000, 20000, 30000
+TLS_NAME = "cache.test"
 
 
 class Trouble(Exception):
@@ -119,6 +121,87 @@ class Memcacheds:
         self.process[i].wait()
 
 
+class TlsServers:
+    """One real memcached with TLS, by as many addresses as wanted: i is at
+    port[i], which has the address before it."""
+
+    @staticmethod
+    def missing(world):
+        """What there is none of, or None."""
+        def says(*command):
+            return subprocess.run(command, capture_output=True, text=True,
+                                  check=False).stdout
+
+        if not shutil.which("openssl"):
+            return "openssl"
+        if "--enable-ssl" not in says("memcached", "-h"):
+            return "memcached with TLS"
+        if "libssl" not in says("ldd", world.build + "/mc-checkerd"):
+            return "mc-checkerd with TLS"
+        return None
+
+    def __init__(self, stack, world, count):
+        self.port = [f"127.1.{i // 250}.{1 + i % 250}:{TLS_PORT}"
+                     for i in range(count)]
+        self.ca = self.certificates(world)
+        # The port without TLS tells how many connections there were.
+        start(stack, world.log,
+              ["memcached", "-l", f"0.0.0.0:{TLS_PORT},"
+               f"notls:127.0.0.1:{TLS_PORT + 1}", "-U", 0, "-m", 8, "-t", 2,
+               "-u", "root", "-c", 4 * count + 100, "-Z", "-o",
+               f"ssl_chain_cert={world.directory}/mc.pem,"
+               f"ssl_key={world.directory}/mc.key"])
+        wait_for("memcached with TLS", self.listens)
+
+    @staticmethod
+    def certificates(world):
+        """The authority's, its path; and one of it."""
+        def openssl(*arguments):
+            done = subprocess.run(["openssl", *arguments], text=True,
+                                  cwd=world.directory, capture_output=True,
+                                  check=False)
+            if done.returncode != 0:
+                raise Trouble(f"openssl {arguments[0]}: {done.stderr}")
+
+        def key(name):
+            return ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                    "-nodes", "-keyout", f"{name}.key"]
+
+        with open(f"{world.directory}/mc.ext", "w", encoding="ascii") as f:
+            f.write(f"subjectAltName=DNS:{TLS_NAME}\n")
+        openssl("req", "-x509", *key("ca"), "-out", "ca.pem", "-days", "9",
+                "-subj", "/CN=bench")
+        openssl("req", *key("mc"), "-out", "mc.csr", "-subj", "/CN=mc")
+        openssl("x509", "-req", "-in", "mc.csr", "-CA", "ca.pem", "-CAkey",
+                "ca.key", "-CAcreateserial", "-days", "9", "-extfile",
+                "mc.ext", "-out", "mc.pem")
+        return f"{world.directory}/ca.pem"
+
+    def listens(self):
+        try:
+            self.connections()
+            return True
+        except OSError:
+            return False
+
+    def connections(self):
+        """So many were made so far, this one included."""
+        with socket.create_connection(("127.0.0.1", TLS_PORT + 1), 5) as s:
+            s.sendall(b"stats\r\n")
+            text = b""
+            while not text.endswith(b"END\r\n"):
+                more = s.recv(65536)
+                if not more:
+                    raise OSError("memcached hung up")
+                text += more
+        return int(re.search(rb"STAT total_connections (\d+)", text)[1])
+
+
+def place(port):
+    """A port of this host, or what has an address before it."""
+    return port if isinstance(port, str) else f"127.0.0.1:{port}"
+
+
 class Network:
     """The loopback of this namespace: a packet can be lost on it, once on its
     way, which neither end is told."""
@@ -204,7 +287,7 @@ class Checker:
         with open(f"{where}/ini", "w", encoding="ascii") as f:
             f.write(f"[checker]\ndirectory = {where}/run\n{lines}\n"
                     "[pool bench]\n")
-            f.writelines(f"server = s{i} 127.0.0.1:{port}\n"
+            f.writelines(f"server = s{i} {place(port)}\n"
                          for i, port in enumerate(ports))
         self.name, self.world, self.stack = name, world, stack
         self.pool = f"{where}/run/bench.mcshm"
@@ -282,7 +365,7 @@ class Haproxy:
 """
     CHANGE = re.compile(rb"Server (\w+)/(\w+) is (UP|DOWN)")
 
-    def __init__(self, stack, world, backends, ports):
+    def __init__(self, stack, world, backends, ports, threads=1):
         where = f"{world.directory}/haproxy{random.getrandbits(32):x}"
         os.mkdir(where)
         self.over, self.name = False, "haproxy"
@@ -292,7 +375,7 @@ class Haproxy:
         self.socket.settimeout(0.2)
         self.control = f"{where}/control"
         with open(f"{where}/cfg", "w", encoding="ascii") as f:
-            f.write(f"global\n    nbthread 1\n    maxconn 100\n"
+            f.write(f"global\n    nbthread {threads}\n    maxconn 100\n"
                     f"    stats socket {self.control} mode 600\n"
                     f"    log {where}/log local0\n")
             for name, (line, connect, check) in backends.items():
@@ -300,7 +383,7 @@ class Haproxy:
                         f"    timeout connect {connect}\n"
                         f"    timeout check {check}\n"
                         f"    default-server {line}\n")
-                f.writelines(f"    server s{i} 127.0.0.1:{port} check\n"
+                f.writelines(f"    server s{i} {place(port)} check\n"
                              for i, port in enumerate(ports))
         self.process = start(stack, world.log,
                              ["haproxy", "-db", "-q", "-f", f"{where}/cfg"])

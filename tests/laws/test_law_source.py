@@ -30,6 +30,24 @@ def layers():
     return table, table.pop("libc")
 
 
+def floor(heading):
+    """The files below this heading of tests/layers."""
+    below = text("tests/layers").split(f"\n\n# {heading}", 1)[1]
+    return re.findall(r"^([\w/.-]+):", below.split("\n\n# ")[0], re.M)
+
+
+PURE, EFFECTS = floor("Floor 1: pure."), floor("Floor 2: effects")
+
+
+def unit(path):
+    """conf_read.c is of conf; as headers and files are called."""
+    return re.split(r"[_.]", path.rsplit("/", 1)[-1])[0]
+
+
+def headers(paths):
+    return {p.rsplit("/", 1)[1] for p in paths if p.endswith(".h")}
+
+
 def users(header):
     return {p for p in CODE if header in (name for _, name in includes(p))}
 
@@ -85,31 +103,59 @@ def test_daemon_and_library_meet_in_include_and_scheme_only():
     assert wrong == []
 
 
+# But connections, which all who make some have in common, and TLS for these.
+SHARED = {("probe", "conn.h"), ("scan", "conn.h"), ("conn", "tls.h")}
+
+
 def test_no_effect_knows_another():
-    """Floor 2: a unit and its own parts, floor 1 and include/ only; and conn,
-    which those who connect have in common."""
-    effect = re.compile(r"checkerd/(log|conf|resolve|probe|publish|notify"
-                        r"|reports|scan)"
-                        r"(_\w+)?\.[ch]")
-    below = {"verdict", "recovery", "mcproto", "schedule", "address",
-             "servers", "mcshm", "mcshm_format", "scheme", "conn"}
-    wrong = [(p, n) for p in CODE if (m := effect.fullmatch(p))
-             for system, n in includes(p)
-             if not system and n[:-2].split("_")[0] != m.group(1)
-             and n[:-2] not in below]
+    """A unit and its own parts, floor 1, include/ and schemes only."""
+    below = headers(PURE) | headers(sources("include")) | {"scheme.h"}
+    others = {p.rsplit("/", 1)[1] for p in CODE} - below
+    wrong = [(p, n) for p in EFFECTS for _, n in includes(p)
+             if n in others and unit(n) != unit(p)
+             and (unit(p), n) not in SHARED]
+    assert len({unit(p) for p in EFFECTS}) > 5
     assert wrong == []
 
 
-PURE = re.compile(r"checkerd/(verdict|recovery|faults|mcproto|schedule|address|servers)"
-                  r"\.[ch]"
-                  r"|libmcshm/(scheme|hash_|sums|names)\w*\.[ch]")
+def test_each_file_of_the_daemon_has_its_floor():
+    floors = [PURE, EFFECTS, floor("Floor 3: the engine."), floor("Roof.")]
+    assert sorted(sum(floors, [])) == \
+        [p for p in sorted(CODE) if p.startswith("checkerd/")]
+    # And the Makefile the same ones.
+    row = dict(re.findall(r"^(pure|effect|top) +:= ((?:.*\\\n)*.*)",
+                          text("Makefile"), re.M))
+    for name, files in (("pure", PURE), ("top", floors[2] + floors[3])):
+        assert sorted(row[name].replace("\\\n", " ").split()) == \
+            sorted(p[9:-2] for p in files if p.endswith(".c"))
+
+
+# What does nothing but compute, and shapes of addresses.
+PURE_HEADERS = {"arpa/inet.h", "assert.h", "ctype.h", "errno.h", "inttypes.h",
+                "limits.h", "netinet/in.h", "stdbool.h", "stddef.h",
+                "stdint.h", "string.h", "sys/socket.h", "sys/un.h"}
+# snprintf(); and rosters, which are values that several share.
+PURE_BESIDE = {"checkerd/address.c": {"stdio.h"}, "checkerd/servers.h": {},
+               "checkerd/servers.c": {"stdatomic.h", "stdio.h", "stdlib.h"}}
+IMPURE = ("printf", "fprintf", "dprintf", "puts", "fputs", "fopen", "perror",
+          "getenv", "rand", "random", "system", "exit", "abort", "socket",
+          "bind", "connect", "send", "sendto", "recv", "recvfrom", "read",
+          "write", "open", "close", "getpid", "malloc", "calloc", "realloc",
+          "free", "strdup")
+SCHEMES = re.compile(r"libmcshm/(scheme|hash_|sums|names)\w*\.[ch]")
 WORLD = {"unistd.h", "fcntl.h", "time.h", "pthread.h", "poll.h", "signal.h",
          "sys/mman.h", "sys/stat.h", "sys/time.h", "sys/syscall.h", "netdb.h",
          "ev.h", "ini.h"}
 
 
 def test_the_pure_floor_touches_nothing():
-    assert [(p, n) for p in CODE if PURE.fullmatch(p)
+    assert len(PURE) > 15
+    assert [(p, n) for p in PURE for system, n in includes(p) if system
+            and n not in PURE_HEADERS | set(PURE_BESIDE.get(p, ()))] == []
+    found = {p: set(c) for p, c in calls(*IMPURE).items() if p in PURE}
+    assert found.pop("checkerd/servers.c") <= {"malloc", "realloc", "free"}
+    assert found == {}
+    assert [(p, n) for p in CODE if SCHEMES.fullmatch(p)
             for _, n in includes(p) if n in WORLD] == []
 
 
@@ -153,7 +199,56 @@ def test_conf_stops_at_main():
     assert [p for p in named if not roof.fullmatch(p)] == []
 
 
-# 4. Sizes.
+# 5. What is believed.
+
+# A rule is no belief.  Nor is what a file has of a server, on its way in or
+# out.
+NO_BELIEF = {("main.c", "{ .rise"), ("checker_setup.c", "s->verdict;"),
+             ("publish_image.c", "{ .state"),
+             ("publish_image.c", "e->verdict.state;")}
+
+
+def beliefs():
+    """[(file, what a verdict or a part of one becomes)], but for verdict.c"""
+    becomes = re.compile(r"(?<!\w )\bverdict(?:\.\w+)?"
+                         r"\s*(?:[-+|&^*/%]|<<|>>)?=(?!=)\s*([^;]*;?)")
+    return [(p.split("/")[1], " ".join(to.split())) for p in CODE
+            if p.startswith("checkerd/") and unit(p) != "verdict"
+            for to in becomes.findall(code(p))]
+
+
+def test_only_verdict_changes_a_belief():
+    found = [(p, to) for p, to in beliefs()
+             if not any(p == q and to.startswith(start)
+                        for q, start in NO_BELIEF)]
+    assert len(found) > 5
+    assert [(p, to) for p, to in found
+            if not re.match(r"verdict_(init|step|forget|unseen|blind|replace|"
+                            r"rejoin|inherit)\(", to)] == []
+    # Nor by the address of one.
+    assert [p for p in CODE if p.startswith("checkerd/")
+            and unit(p) != "verdict"
+            and re.search(r"(?<!const )\bstruct verdict \*", code(p))] == []
+
+
+def test_a_verdict_is_stepped_in_one_place():
+    assert [p for p, to in beliefs() if to.startswith("verdict_step(")] == \
+        ["checker_watch.c"]
+
+
+# 7. What a client sees.
+
+def test_only_publish_writes_what_clients_see():
+    stores = calls("mcshm_store", "msync")
+    assert stores and all(re.fullmatch(r"checkerd/publish\w*\.c", p)
+                          for p in stores), stores
+    assert [p for p in CODE if p.startswith("checkerd/")
+            and "PROT_WRITE" in code(p)] == ["checkerd/publish_file.c"]
+    for inside in ("publish_file.h", "publish_image.h"):
+        assert {unit(p) for p in users(inside)} == {"publish"}
+
+
+# 8. Sizes.
 
 def functions(path):
     """[(name, lines inside the braces)]"""
@@ -183,7 +278,7 @@ def test_most_functions_are_short():
     assert statistics.median(lengths) <= 15
 
 
-# 7. Tidiness.
+# 9. Tidiness.
 
 TEXTS = [p for p in sources(".", ends=(
     ".c", ".h", ".py", ".pyi", ".toml", ".md", ".ini", ".in", ".map",

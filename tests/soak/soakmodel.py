@@ -32,6 +32,7 @@ FAR = 120.0             # what was before has no say any more
 LEAVE_OPEN = 10.0       # s at or below the limit, and failing open is over
 FLAPS = 3               # outages, and it flaps
 FLUSHING = 20.0         # s: locks of others, a lost answer, a look in vain
+WEARS = 10.0, 180.0     # s of TILT in so many: it may be worn out (tilt_for 1s)
 
 
 class Past:
@@ -412,6 +413,8 @@ class Subject:
         None: any."""
         end = self.last_certain(SILENCE | PROOF, s, self.gap(s))
         began = None if end is None else end - rule.probe - LATE
+        if self.tilt.total(s - WEARS[1], s) >= WEARS[0]:
+            return began        # it voids nothing any more, maybe
         for a, b, _ in self.tilt.within(0, s):
             began = max(began or 0.0, b - EDGE - 0.1)
         return began

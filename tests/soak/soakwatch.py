@@ -237,12 +237,14 @@ class Watch:
                             f"{t - opened[0][0]:.1f} s")
 
     def is_silent(self, s, t):
-        """DOWN for nothing else, since it was well."""
-        past = s.subject.past
+        """DOWN for nothing else, in all of its outage: it may have been
+        RECOVERING meanwhile."""
+        past, downs = s.subject.past, s.subject.downs
         since = past.only_since(SILENCE, t)
-        return s.verdict == "DOWN" and since is not None and \
-            since < s.since and s.subject.born < since - 2 and \
-            past.over(since - 2, since) & PROOF == 0
+        if s.verdict != "DOWN" or since is None or since >= s.since:
+            return False
+        well = min([since] + downs[-1:]) - 2
+        return s.subject.born < well and past.over(well, since) & PROOF == 0
 
     def was_above(self, t):
         """At some time since which it need not have noticed."""

@@ -199,6 +199,10 @@ def test_silence_in_tilt_is_void():
     assert subject.may_step("UP", "HELD", 50.5, 1.0) is None
     assert subject.overdue("UP", 1.0, 50.5) is None
     assert subject.overdue("UP", 1.0, 59.0)
+    # But not where there is no end of it.
+    for n in range(12):
+        tilt.add(52.0 + 2 * n, 53.0 + 2 * n)
+    assert subject.may_step("UP", "HELD", 75.2, 1.0) is None
 
 
 def test_a_seed_is_a_plan():

@@ -33,9 +33,9 @@ def all_well(checker, missed):
                for name, s in checker.servers().items())
 
 
-@pytest.mark.takes(8)
+@pytest.mark.takes(9)
 @pytest.mark.parametrize("how", ["far", "drop", "near"])
-@pytest.mark.parametrize("seconds", [2, 3])
+@pytest.mark.parametrize("seconds", [2, 4])
 def test_a_blip_of_everything_moves_no_key(house, seconds, how):
     wire, servers, checker, client = begin(house)
     before = {n: s["failures"] for n, s in checker.servers().items()}
@@ -47,7 +47,7 @@ def test_a_blip_of_everything_moves_no_key(house, seconds, how):
         missed = before if how != "near" else {}
         wait_until(lambda: all_well(checker, missed), "all UP again", 20)
         run = client.stop()
-        if length < seconds + 0.7:      # else the machine made it longer
+        if length < 4.3:                # else the machine made it longer
             break
     for name in checker.servers():
         assert run.of(name) <= {name, "EHELD"}, run.answers
@@ -55,9 +55,9 @@ def test_a_blip_of_everything_moves_no_key(house, seconds, how):
     assert run.blind == 0 and run.rosters == 0
     assert client.picks().answer == base.answer
     assert "state=DOWN" not in checker.log()[log:]
-    # It was a blip: where it took 3 s some were held.
+    # It was a blip: where it took 4 s some were held.
     if how != "near":
-        assert seconds < 3 or checker.logged("state=HELD")
+        assert seconds < 4 or checker.logged("state=HELD")
 
 
 @pytest.mark.takes(6)

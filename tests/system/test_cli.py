@@ -44,12 +44,14 @@ def test_version_and_help(house):
     help_text = run(house, "--help")
     assert help_text.returncode == 0 and help_text.stderr == ""
     for option in ("-c, --config", "-t, --check-config", "-T, --dump-config",
-                   "--help", "--version"):
+                   "-h, --help", "--version"):
         assert option in help_text.stdout
+    assert run(house, "-h").stdout == help_text.stdout
 
 
 @pytest.mark.parametrize("options", [
-    ["--frobnicate"], ["-c"], ["what"], ["-x"], ["-t", "what"]])
+    ["--frobnicate"], ["-c"], ["what"], ["-x"], ["-t", "what"],
+    ["-t", "-T"], ["-T", "-t"]])
 def test_wrong_use(house, options):
     done = run(house, *options)
     assert done.returncode == 64
@@ -149,7 +151,7 @@ def test_a_warning_is_no_error(house):
     checker = house.checker({"web": ["a 127.0.0.1:1 state=maint"]})
     checker.pools = {"web": ODD}
     checker.reload()
-    checker.wait_logged(r" warning \S+: warning: pool web: ")
+    checker.wait_logged(r" warning \S+\.ini:\d+: pool web: of its 3 buckets")
     assert not checker.logged(r" error \S+: ")
     done = run(house, "-t", "-c", checker.ini)
     assert done.returncode == 0

@@ -39,6 +39,16 @@ def nothing_wrong(run):
     assert run.of("fake1") == {"fake0", "fake2", "fake3"}
 
 
+def test_signals_that_are_meant_for_others(house):
+    """As scripts of logrotate send them."""
+    fake = house.fake(1)
+    checker = house.checker({"web": fake.lines()})
+    for name in ("USR1", "USR2", "ALRM", "PIPE"):
+        checker.process.signal(getattr(signal, f"SIG{name}"))
+    fake.set(0, "refuse")
+    checker.wait_verdicts("DOWN")
+
+
 @pytest.mark.takes(4)
 @pytest.mark.parametrize("end", ["TERM", "INT", "KILL"])
 def test_a_new_daemon_goes_on_where_the_old_one_ended(house, end):

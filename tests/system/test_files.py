@@ -108,6 +108,31 @@ def test_it_is_removed_while_we_run(house, what):
     checker.wait_files("web.mcshm")
 
 
+def test_it_was_cut(house):
+    """That killed all who had it mapped; who starts makes a new one."""
+    fake = house.fake(2)
+    checker = house.checker({"web": fake.lines()})
+    checker.wait_verdicts("UP")
+    checker.kill()
+    os.truncate(checker.path(), 100)
+    checker.start()
+    checker.wait_verdicts("UP")
+
+
+def test_it_is_another_users(house):
+    """Of a daemon that somebody started as root."""
+    nobody = house.other_user()
+    fake = house.fake(1)
+    checker = house.checker({"web": fake.lines()})
+    checker.stop()
+    checker.ini.chmod(0o644)
+    checker.start(ready=False, before=nobody)
+    assert checker.process.wait() == 73
+    checker.expected_code = 73
+    assert checker.logged(r"web.mcshm: it is uid 0's \(root\), and we are uid "
+                          "65534; remove it .*Permission denied")
+
+
 @pytest.mark.takes(4)
 def test_clients_leave_an_orphan(house):
     """The daemon was killed, the file removed: nobody can tell those who have

@@ -7,6 +7,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 
 import pytest
 
@@ -448,6 +449,24 @@ class Authority:
                      "-CAcreateserial", "-days", str(days), "-extfile",
                      self.path(name, "ext"), "-out", self.path(name))
 
+    def dated(self, name, who, begins, ends):
+        """Seconds from now; also such as are over."""
+        self.openssl("req", *self.key(name), "-out", self.path(name, "csr"),
+                     "-subj", f"/CN={name}")
+        (self.directory / "index").touch()
+        self.path(name, "cnf").write_text(
+            "[ca]\ndefault_ca=a\n[a]\ndatabase=index\nunique_subject=no\n"
+            "default_md=sha256\nrand_serial=yes\nnew_certs_dir=.\n"
+            "policy=p\nx509_extensions=e\n[p]\ncommonName=supplied\n"
+            f"[e]\nsubjectAltName={who}\n")
+        dates = [time.strftime("%Y%m%d%H%M%SZ", time.gmtime(
+            time.time() + seconds)) for seconds in (begins, ends)]
+        self.openssl("ca", "-batch", "-notext", "-config",
+                     self.path(name, "cnf"), "-cert", self.path("ca"),
+                     "-keyfile", self.path("ca", "key"), "-in",
+                     self.path(name, "csr"), "-out", self.path(name),
+                     "-startdate", dates[0], "-enddate", dates[1])
+
     def memcached(self, name, cert, *more, auth=None):
         options = [f"ssl_chain_cert={self.path(cert)}",
                    f"ssl_key={self.path(cert, 'key')}", *more]
@@ -562,6 +581,9 @@ def test_sessions_and_certificates(house, tls):
             server.rests = False
             server.use(tls, "soon")
             wait_degraded(True, "ok")
+        # The bit stays, and the story is another.
+        server.use(other, "foreign")
+        checker.wait_logged('degraded=tls was=tls error="')
         server.use(tls, "renewed")
         wait_degraded(False, "ok")
         assert not checker.logged("state=DOWN")
@@ -603,9 +625,19 @@ def test_tls(house, tls):
         "misnamed": untrusted, "untrusted": untrusted,
         "unverified": ("good", ("UP", "ok")), "soon": ("soon", ("UP", "ok")),
         "client": ("picky", ("UP", "ok"))})
-    for p in ("noclient", "toplain", "plainto"):
+    for p in ("toplain", "plainto"):
         checker.wait_verdicts("DOWN", p)
     assert checker.servers("toplain")["plain"]["reason"] == "tls-failed"
+    checker.wait_logged("pool=toplain state=DOWN was=UNKNOWN "
+                        'reason=tls-failed error="it does not speak TLS"')
+    assert "never answered: is there TLS at one end only?" in " ".join(
+        checker.shmdump(checker.path("plainto")).stdout.split())
+    # That we have no certificate is our own fault.
+    wait_states(checker, {"noclient": ("picky", ("UNKNOWN", "local"))})
+    checker.wait_logged("own fault, our certificate is not taken, or missed: "
+                        'server=picky pool=noclient error=".*(alert|'
+                        'handshake).*" faults=')
+    assert not checker.logged("pool=noclient state=")
     # New connections always work, where a session may be resumed and where
     # the server takes none back.
     began = checker.servers("client")["picky"]["probes"]

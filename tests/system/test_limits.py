@@ -4,6 +4,7 @@ import time
 import pytest
 
 from .harness import wait_until
+from .test_doubt import FAILED_BEGAN, entry_words
 
 # No probe shall time out because the machine is busy.
 CALM = {"interval": "500ms", "timeout": "500ms", "connect_timeout": "1s"}
@@ -148,13 +149,17 @@ def test_own_faults_do_not_say_why_a_server_is_down(house):
     assert {n: (s["verdict"], s["reason"]) for n, s in shown.items()} == {
         "fake0": ("DOWN", "refused"), "fake1": ("HELD", "timeout"),
         "fake2": ("UP", "local")}
-    # While we can not look, it is not silent for any longer.
+    # While we can not look, it is not silent for any longer, and no probe
+    # fails.
     began, was = time.monotonic(), checker.servers()["fake1"]
+    failed = entry_words(checker, FAILED_BEGAN)
     wait_until(lambda: checker.servers()["fake1"]["local_errors"] >
                was["local_errors"] + 20, "20 own faults")
     silent = checker.servers()["fake1"]["silent_since_ms"] - \
         was["silent_since_ms"]
     assert silent < (time.monotonic() - began) * 1000 - 500
+    assert min(failed[:2]) > 0
+    assert entry_words(checker, FAILED_BEGAN) == failed
     house.run("prlimit", "--pid", checker.pid, "--nofile=1024:1024")
     wait_until(lambda: checker.servers()["fake1"]["result"] == "timeout",
                "silent again")

@@ -355,6 +355,47 @@ def test_one_answer_for_all_names(house):
     assert not checker.logged("flush")
 
 
+@pytest.mark.takes(3)
+def test_names_that_are_swapped(house):
+    """Nobody is there any more: then neither is in the other's way."""
+    world = World(house, 1)
+    world.dns.set("a0.test", OLD)
+    world.dns.set("b0.test", NEW)
+    checker = world.checker(["a0", "b0"])
+    checker.wait_verdicts("UP")
+    for fake in (world.old, world.new):
+        fake.set(0, "refuse")
+    world.dns.set("a0.test", NEW)
+    world.dns.set("b0.test", OLD)
+    wait_in_use(checker, "a0", NEW, seconds=20)
+    wait_in_use(checker, "b0", OLD, seconds=20)
+    for fake in (world.old, world.new):
+        fake.set(0, "ok")
+    checker.wait_verdicts("UP")
+
+
+@pytest.mark.takes(3)
+def test_a_trial_that_ends_too_late(house):
+    """It was to help a server that has come back by then, which stays."""
+    world = World(house, 1)
+    world.dns.set("s0.test", OLD, NEW, ttl=3600)
+    checker = world.checker(defaults={"interval": "5s", "timeout": "5s"})
+    checker.wait_verdicts("UP")
+
+    def tried():
+        return world.house.run(*world.netns.enter, "ss", "-tnH", "state",
+                               "established", "dst", NEW).stdout
+    world.new.process.stop()            # the kernel takes the connection
+    world.old.set(0, "refuse")
+    wait_until(tried, "a trial")
+    world.old.set(0, "ok")
+    wait_until(lambda: "x+" in checker.servers()["s0"]["history"],
+               "it is back")
+    world.new.process.cont()
+    wait_until(lambda: not tried(), "its end")
+    assert in_use(checker, "s0") == [OLD, NEW] and moves(checker) == 0
+
+
 @pytest.mark.takes(8)
 def test_a_move_makes_a_new_server(house, ttl):
     """At once, whatever the pace: its first answer counts, and the outage of

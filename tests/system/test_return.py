@@ -365,7 +365,7 @@ def test_servers_that_are_not_flushed(house):
     assert checker.logged("can not be flushed .*: old values are possible: "
                           "server=refusing")
     assert flushes(refusing) == 1       # counted, and refused
-    shown = settled(checker, shared, "same")
+    shown = settled(checker, shared, "same", "shared")
     assert "stale-risk" in shown["degraded_names"]
     assert checker.logged("another pool has it too .*server=shared .*by=other")
     assert flushes(shared) == 0

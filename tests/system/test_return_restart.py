@@ -148,7 +148,7 @@ def test_another_pool_gets_it_meanwhile(house, shared):
         assert flushes(server) == 1
         assert "new" not in ask(server, "get k\r\n")
         return
-    shown = settled(checker, server, "same")
+    shown = settled(checker, server, "same", "shared")
     assert "stale-risk" in shown["degraded_names"]
     assert checker.logged("another pool has it too .*server=both .*by=other")
     assert flushes(server) == 0
@@ -170,7 +170,7 @@ def test_its_pool_has_it_twice(house):
     checker.pools["web"].append(f"two {server.address}")
     checker.reload()
     checker.wait_verdicts({"two": "UP"})
-    shown = settled(checker, server, "same")
+    shown = settled(checker, server, "same", "shared")
     assert "stale-risk" in shown["degraded_names"]
     assert checker.logged("another server of the pool has its address "
                           ".*server=one")
@@ -199,7 +199,7 @@ def test_another_pool_had_it_once(house):
         checker.wait_verdicts("UP")
         identified(checker)
     stopped(bobs, servers)
-    settled(bobs, server, "same")
+    settled(bobs, server, "same", "shared")
     assert bobs.logged("another pool has it too")
     anns.wait_verdicts("UP")
     del bobs.pools["other"]

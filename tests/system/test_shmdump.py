@@ -75,6 +75,11 @@ def test_help_and_version(house):
         assert option in done.stdout
     assert re.fullmatch(r"mc-shmdump \d+\.\d+\.\d+\n",
                         run(house, "--version").stdout)
+    assert run(house, "-h").stdout == done.stdout
+    for option in ("--help", "--version"):
+        done = house.run("sh", "-c", f"{SHMDUMP} {option} >/dev/full",
+                         ok=False)
+        assert done.returncode == 3 and "stdout: No space" in done.stderr
 
 
 @pytest.mark.parametrize("options, says", [

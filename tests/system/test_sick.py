@@ -192,7 +192,7 @@ def test_too_many_connections(house, way):
     assert shown["verdict"] == "UP" and shown["connections"] > 20
     assert "maxconns" in detail(checker)
     checker.wait_logged("pool=web degraded=maxconns was=none "
-                        r"connections=\d+/80")
+                        r"(connections=\d+/|max_connections=)80")
     checker.wait_verdicts("DOWN", "strict")
     assert checker.servers("strict")["cache"]["reason"] == "maxconns"
     shown = checker.servers("plain")["cache"]
@@ -368,6 +368,7 @@ def test_who_is_let_in_is_asked_for_statistics(house):
         "server": server.line, "auth_file": login}},
         defaults=FAST | {"stats_interval": "10m"})
     wait_degraded(checker, ["unauthenticated"])
+    checker.wait_logged("degraded=unauthenticated was=none login=refused")
     wait_probes(checker, 3)
     login.write_text("ann:secret\n")
     checker.reload()

@@ -1065,9 +1065,25 @@ warnings_of(const char *text)
 	return told;
 }
 
+/* "x.ini:4" for "/tmp/.../x.ini:4". */
+static void
+unplace(char *text)
+{
+	const size_t n = strlen(in_scratch(""));
+
+	for (char *at; (at = strstr(text, in_scratch(""))); )
+		memmove(at, at + n, strlen(at + n) + 1);
+}
+
 #define BUCKETS								\
 	"[pool web]\nscheme = libmemcached-virtual-bucket\n"		\
 	"server = a:1\nserver = b:1\nserver = c:1\n"
+
+#define SHARES								\
+	"[pool web]\non_recovery = flush-if-stale\n"			\
+	"server = one 10.0.0.1:11211\n"					\
+	"server = two cache.example.net:11211\n"			\
+	"server = [fd00::1]:11211\nserver = unix:/run/mc\n[pool b]\n"
 
 static void
 test_warnings(void **state)
@@ -1092,6 +1108,32 @@ test_warnings(void **state)
 		{ "[defaults]\nprobe = tcp\n" POOL "probe = set\n",
 		    "x.ini:2: warning: probes by tcp " },
 		{ POOL "probe = version\n", "" },
+		/* Other kinds of servers have versions of two words. */
+		{ POOL "expect_version = 1.5.* 1.6.*\n",
+		    "x.ini:3: warning: expect_version = 1.5.* 1.6.* is one "
+		    "pattern, with a blank in it" },
+		{ POOL "expect_version = mcrouter *\n", "" },
+		{ POOL "tls = yes\ntls_verify = no\ntls_name = a\n", "" },
+		{ POOL "tls = yes\ntls_verify = no\ntls_ca = /ca\n",
+		    "x.ini:4: warning: pool web: tls_verify = no, and tls_ca = "
+		    "/ca is not used; " },
+		{ "[defaults]\ntls_ca = /ca\ntls_verify = no\n" POOL
+		    "[pool b]\nserver = b:1\ntls = yes\n[pool c]\n"
+		    "server = c:1\ntls = yes\n",
+		    "x.ini:3: warning: pool b: tls_verify = no, and " },
+		/* One address, however written, in two pools. */
+		{ SHARES "server = one CACHE.example.net.:11211\n",
+		    "x.ini:4: warning: pool web: server two is in pool b "
+		    "(x.ini:8), too: on_recovery = flush-if-stale leaves " },
+		{ SHARES "server = [fd00::0001]:11211\n"
+		    "server = cache.example.net:11211\n"
+		    "server = unix:/run/mc\n",
+		    "(x.ini:9), too, and 2 more are in others: on_recovery" },
+		{ SHARES "server = cache.example.net:11212\n", "" },
+		{ SHARES "server = cache.example.net:11211\n"
+		    "[defaults]\nflush_shared = yes\n", "" },
+		{ "[pool web]\nserver = a:1\n[pool b]\nserver = a:1\n", "" },
+		{ POOL "on_recovery = flush-if-stale\n", "" },
 	};
 	struct outcome o = load_text(BUCKETS "fall = 0\n");
 
@@ -1101,6 +1143,7 @@ test_warnings(void **state)
 
 		print_message("%s", told);
 		assert_int_equal(lines(told), *cases[i].told != '\0');
+		unplace(told);
 		assert_non_null(strstr(told, cases[i].told));
 		free(told);
 	}
@@ -1347,6 +1390,10 @@ look_at_names(const struct conf_pool *p, enum conf_tls what,
 		[CONF_TLS_CERT] = p->tls_cert, [CONF_TLS_KEY] = p->tls_key };
 
 	assert_true(p->tls);
+	if (what == CONF_TLS_SOON) {
+		snprintf(why, CONF_WHY, "%s ends; renew it", p->tls_cert);
+		return strstr(p->tls_cert, "soon") == NULL;
+	}
 	snprintf(why, CONF_WHY, "what=%d is bad; name another", (int)what);
 	if (what == CONF_TLS_PAIR)
 		return p->tls_key[1] == p->tls_cert[1];
@@ -1390,7 +1437,7 @@ scratch_enter(void **state)
 	return *state && chdir(scratch) == 0 ? 0 : -1;
 }
 
-static unsigned looks[CONF_TLS_PAIR + 1];
+static unsigned looks[CONF_TLS_SOON + 1];
 
 static bool
 look_and_count(const struct conf_pool *p, enum conf_tls what,
@@ -1414,6 +1461,68 @@ test_tls_files_once(void **state)
 	assert_int_equal(looks[CONF_TLS_CERT], 1);
 	assert_int_equal(looks[CONF_TLS_KEY], 2);
 	assert_int_equal(looks[CONF_TLS_PAIR], 2);
+	assert_int_equal(looks[CONF_TLS_SOON], 1);
+}
+
+/* A certificate that is good, and not for long: no error, and said once. */
+static void
+test_tls_soon(void **state)
+{
+	struct conf c;
+	char *told = NULL;
+	size_t n;
+	FILE *f = open_memstream(&told, &n);
+
+	(void)state;
+	assert_non_null(f);
+	spill_text("x.ini", "[defaults]\ntls_cert = /soon\ntls_key = /soon\n"
+	    POOL "tls = yes\n[pool b]\nserver = b:1\ntls = yes\n"
+	    "[pool c]\nserver = c:1\n[pool d]\nserver = d:1\ntls = yes\n"
+	    "tls_cert = /so-soon\ntls_key = /so-soon\n"
+	    "[pool e]\nserver = e:1\ntls = yes\n"
+	    "tls_cert = /late\ntls_key = /late\n");
+	assert_int_equal(conf_load(&c, "x.ini", look_at_names, f), 0);
+	unlink("x.ini");
+	fclose(f);
+	assert_string_equal(told,
+	    "x.ini:2: warning: /soon ends; renew it\n"
+	    "x.ini:15: warning: /so-soon ends; renew it\n");
+	free(told);
+	conf_free(&c);
+}
+
+/* A file of passwords or keys, included by mistake: errors, none of which has
+ * a word of it. */
+static void
+test_nothing_of_other_files(void **state)
+{
+	static const char *const files[] = { "root:$6$SECRET$HASH=:19000:0:::",
+		"machine SECRET login SECRET password SECRET", "SECRET",
+		"SECRET: SECRET = SECRET", "SECRET/abc+def==",
+		"SECRETxSECRETySECRETzSECRET==", "=SECRET", "; = SECRET",
+		"password=SECRET", "SECRET SECRET = 1" };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(files); i++) {
+		struct outcome o;
+
+		spill_text(in_scratch("x.inc"), files[i]);
+		o = load_text(POOL "include = x.inc\n");
+		print_message("%s", o.text);
+		assert_int_equal(o.errors, *files[i] != ';');
+		assert_null(o.errors ? strstr(o.text, "SECRET") : NULL);
+		assert_null(o.errors ? strstr(o.text, "$6$") : NULL);
+		free(o.text);
+	}
+	unlink(in_scratch("x.inc"));
+	/* Nor is more than a word told where the ini is such a file. */
+	for (size_t i = 0; i < COUNT(files) && i != 2; i++) {
+		struct outcome o = load_text(files[i]);
+
+		assert_int_equal(o.errors, 1);
+		assert_null(strstr(o.text, "SECRET"));
+		free(o.text);
+	}
 }
 
 /* All that is wrong, each where it stands, and once. */
@@ -1582,6 +1691,7 @@ main(void)
 		cmocka_unit_test(test_every_tag),
 		cmocka_unit_test(test_many_buckets),
 		cmocka_unit_test(test_warnings),
+		cmocka_unit_test(test_nothing_of_other_files),
 		cmocka_unit_test(test_logins),
 		cmocka_unit_test(test_long_logins),
 		cmocka_unit_test(test_logins_of_their_own),
@@ -1589,6 +1699,8 @@ main(void)
 		cmocka_unit_test(test_login_of_tcp),
 		cmocka_unit_test(test_idle_policies_of_tcp),
 		cmocka_unit_test_setup_teardown(test_tls_files_once,
+		    scratch_enter, pairs_leave),
+		cmocka_unit_test_setup_teardown(test_tls_soon,
 		    scratch_enter, pairs_leave),
 		cmocka_unit_test_setup_teardown(test_tls_files, scratch_enter,
 		    pairs_leave),

@@ -108,6 +108,22 @@ test_late(void **state)
 	assert_int_equal(h.d.until, h.now.boot + shipped.lasts);
 }
 
+/* A turn that is so late that the time is looked at, by the nanosecond; and one
+ * before its time is not. */
+static void
+test_a_turn_is_late(void **state)
+{
+	const struct host h = host_init();
+	const uint64_t planned = h.d.planned;
+
+	(void)state;
+	assert_int_equal(planned, h.now.boot + TICK);
+	assert_false(doubt_is_late(&h.d, &shipped, h.now.boot));
+	assert_false(doubt_is_late(&h.d, &shipped, planned));
+	assert_false(doubt_is_late(&h.d, &shipped, planned + shipped.after));
+	assert_true(doubt_is_late(&h.d, &shipped, planned + shipped.after + 1));
+}
+
 /* It is known before anything that was due in that turn is judged. */
 static void
 test_what_it_covers(void **state)
@@ -178,6 +194,10 @@ test_the_host_slept(void **state)
 
 	(void)state;
 	run(&h, SECOND);
+	h.now.boot += shipped.after;
+	h.now.real += shipped.after;
+	turn(&h, true);
+	assert_false(h.d.tilt);
 	h.now.boot += 3600 * SECOND;
 	h.now.real += 3600 * SECOND;
 	pass(&h, 10 * MS);
@@ -244,8 +264,8 @@ test_the_clock_was_set(void **state)
 	check_jump(-(int64_t)(60 * SECOND), true);
 	check_jump((int64_t)(501 * MS), true);
 	check_jump(-(int64_t)(501 * MS), true);
-	check_jump((int64_t)(499 * MS), false);
-	check_jump(-(int64_t)(499 * MS), false);
+	check_jump((int64_t)(500 * MS), false);
+	check_jump(-(int64_t)(500 * MS), false);
 }
 
 /* tilt_for = 0: only the time in which nobody looked. */
@@ -267,6 +287,130 @@ test_it_need_not_last(void **state)
 	    REAL + 2 * SECOND + TICK };
 	d = doubt_look(d, &rule, 3 * SECOND, &now, 4 * SECOND);
 	assert_false(d.tilt);
+}
+
+/* The host stalls for a second, and runs for so many; how often until that is
+ * worn out, 0: it is not within a thousand times. */
+static unsigned
+stalls(struct host *h, uint64_t runs)
+{
+	for (unsigned n = 1; n <= 1000; n++) {
+		pass(h, SECOND);
+		turn(h, false);
+		run(h, runs);
+		if (h->d.worn)
+			return n;
+	}
+	return 0;
+}
+
+/* Each four of its five seconds count; 60 are the most. */
+static void
+test_stalls_without_end(void **state)
+{
+	struct host h = host_init();
+	uint64_t from, until;
+
+	(void)state;
+	assert_int_equal(stalls(&h, 4 * SECOND), 60 / 4);
+	assert_true(h.d.tilt);
+	assert_int_equal(h.d.tilts, 1);
+	from = h.now.boot;
+	/* What was before that is void, and nothing from then on, */
+	assert_true(h.d.until <= from);
+	assert_int_equal(doubt_silence(&h.d, 0, from - SECOND, from),
+	    DOUBT_SAYS_NOTHING);
+	assert_int_equal(doubt_silence(&h.d, 0, from, from + SECOND),
+	    DOUBT_SAYS);
+	/* but what overlaps the next stall, */
+	run(&h, 500 * MS);
+	from = h.now.boot;
+	pass(&h, SECOND);
+	turn(&h, false);
+	until = h.now.boot;
+	assert_int_equal(h.d.from, from);
+	assert_int_equal(h.d.until, until);
+	assert_true(doubt_covers(&h.d, until - 1, until + SECOND));
+	assert_int_equal(doubt_silence(&h.d, 0, from - 1, until),
+	    DOUBT_SAYS_LESS);
+	assert_int_equal(doubt_silence(&h.d, from - SECOND, until - 1,
+	    until + SECOND), DOUBT_SAYS_LESS);
+	/* and a silence goes on behind it. */
+	assert_false(doubt_covers(&h.d, until, until + SECOND));
+	assert_int_equal(doubt_silence(&h.d, 0, until, until + SECOND),
+	    DOUBT_SAYS);
+	assert_int_equal(doubt_silence(&h.d, from - SECOND, until,
+	    until + SECOND), DOUBT_SAYS);
+	assert_true(h.d.tilt);
+	run(&h, 4750 * MS);
+	assert_true(h.d.tilt);
+	run(&h, TICK);
+	assert_false(h.d.tilt);
+	assert_true(h.d.worn);
+	assert_int_equal(h.d.tilts, 1);
+}
+
+/* It is as it was when four times as long was well. */
+static void
+test_stalls_that_end(void **state)
+{
+	struct host h = host_init();
+	uint64_t began;
+
+	(void)state;
+	assert_int_not_equal(stalls(&h, 4 * SECOND), 0);
+	pass(&h, SECOND);
+	turn(&h, false);
+	run(&h, 5 * SECOND);
+	began = h.now.boot;
+	while (h.d.worn) {
+		run(&h, TICK);
+		assert_true(h.now.boot - began < 300 * SECOND);
+	}
+	assert_in_range(h.now.boot - began, 230 * SECOND, 250 * SECOND);
+	/* What was silent over the last of them goes on to count. */
+	assert_int_equal(doubt_silence(&h.d, SECOND, h.now.boot - SECOND,
+	    h.now.boot), DOUBT_SAYS);
+	pass(&h, SECOND);
+	turn(&h, false);
+	assert_int_equal(h.d.until, h.now.boot + shipped.lasts);
+	assert_int_equal(h.d.since, h.d.from);
+	assert_int_equal(doubt_silence(&h.d, h.d.from - SECOND,
+	    h.d.until + SECOND, h.d.until + 2 * SECOND), DOUBT_SAYS_NOTHING);
+	assert_int_equal(doubt_silence(&h.d, 0, h.d.until,
+	    h.d.until + SECOND), DOUBT_SAYS);
+	assert_int_equal(stalls(&h, 4 * SECOND), 60 / 4);
+}
+
+/* A night is not longer than a moment; nor is a stall now and then too much. */
+static void
+test_what_does_not_wear_out(void **state)
+{
+	struct host h = host_init();
+
+	(void)state;
+	for (int i = 0; i < 11; i++) {
+		pass(&h, 3600 * SECOND);
+		turn(&h, false);
+		run(&h, 5 * SECOND);
+		assert_false(h.d.worn);
+	}
+	assert_int_equal(h.d.tilts, 11);
+	run(&h, 240 * SECOND);
+	assert_int_equal(h.d.spent, 0);
+	assert_int_equal(stalls(&h, 26 * SECOND), 0);
+	assert_int_not_equal(stalls(&h, 20 * SECOND), 0);
+	/* One TILT after the other, with hardly a moment between. */
+	h = host_init();
+	assert_in_range(stalls(&h, 6 * SECOND), 12, 13);
+	/* Late all the time: there is nothing beside it. */
+	h = host_init();
+	for (int i = 0; i < 1000; i++) {
+		pass(&h, SECOND);
+		turn(&h, true);
+	}
+	assert_false(h.d.worn);
+	assert_int_equal(h.d.tilts, 1);
 }
 
 static void
@@ -341,12 +485,16 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_loop_in_time_never_doubts),
 		cmocka_unit_test(test_late),
+		cmocka_unit_test(test_a_turn_is_late),
 		cmocka_unit_test(test_what_it_covers),
 		cmocka_unit_test(test_signs_follow_each_other),
 		cmocka_unit_test(test_the_host_slept),
 		cmocka_unit_test(test_a_host_that_never_slept),
 		cmocka_unit_test(test_the_clock_was_set),
 		cmocka_unit_test(test_it_need_not_last),
+		cmocka_unit_test(test_stalls_without_end),
+		cmocka_unit_test(test_stalls_that_end),
+		cmocka_unit_test(test_what_does_not_wear_out),
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_score),

@@ -311,9 +311,35 @@ test_degraded(void **state)
 	const struct mcshm_entry bare = { 0 }, full = { .threads = 4,
 		.workers_stuck = 1, .connections = 99, .max_connections = 100,
 		.rtt_avg_us = 150000, .rtt_usual_us = 200 };
+	/* Of an earlier look; and of a certificate. */
+	const struct mcshm_entry few = { .connections = 1,
+		.max_connections = 20 }, ends = { .tls_expiry = 1609459200 },
+	    old = { .tls_expiry = 1609459200,
+		.result = MCSHM_R_TLS_UNTRUSTED };
+	static const struct { unsigned bit; const char *says[4]; } more[] = {
+		{ 3, { "too many open connections",
+		  "too many open connections: it takes 20",
+		  "too many open connections",
+		  "too many open connections" } },
+		{ 7, { "TLS fails with new connections to it",
+		  "TLS fails with new connections to it",
+		  "its certificate ends on 2021-01-01, or TLS fails with new "
+		  "connections to it",
+		  "its certificate, good until 2021-01-01, is not trusted: its "
+		  "time, its name or its authority, as the log says" } },
+	};
 	char text[DUMP_SENTENCE], name[DUMP_SHORT];
 
 	(void)state;
+	for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
+		const struct mcshm_entry *const e[] = { &bare, &few, &ends,
+			&old };
+
+		for (size_t j = 0; j < sizeof e / sizeof e[0]; j++) {
+			dump_degraded_text(text, e[j], more[i].bit);
+			assert_string_equal(text, more[i].says[j]);
+		}
+	}
 	for (size_t i = 0; i < sizeof v / sizeof v[0]; i++) {
 		dump_degraded_text(text, &bare, v[i].bit);
 		assert_string_equal(text, v[i].bare);

@@ -98,6 +98,26 @@ scene_read(struct scene *s)
 	assert_int_equal(dump_pool_init(&s->pool, &s->file, now), 0);
 }
 
+/* The same file, with other things in it. */
+static void
+scene_change(struct scene *s)
+{
+	dump_pool_free(&s->pool);
+	dump_file_free(&s->file);
+	s->pool = (struct dump_pool){ 0 };
+	s->file = (struct dump_file){ 0 };
+	if (s->made.map != NULL)
+		mkfile_publish(&s->made);
+	scene_read(s);
+}
+
+static uint64_t *
+spare(struct scene *s, unsigned word)
+{
+	return (uint64_t *)(void *)(s->made.p + s->made.h->section_off[0] +
+	    s->made.h->spare_off) + word;
+}
+
 static const char *
 scene_picture(struct scene *s, enum dump_exit code)
 {
@@ -377,9 +397,8 @@ test_fail_open(void **state)
 "      connects, no answer: hung or stopped; holds OLD values if it goes on without a restart; used\n"
 "      all the same: too many are silent\n"
 "!! 10.9.0.3:11211  DOWN   03:06:21     20s  +++++tttttt++             -  16.7%  20.0%\n"
-"      connects, no answer: hung or stopped; holds OLD values if it goes on without a restart; used\n"
-"      all the same: too many are silent; answers again (2 in a row): went down 4 times, stays DOWN\n"
-"      for another 40.0 s\n"
+"      connected, and did not answer; used all the same: too many are silent; answers again (2 in a\n"
+"      row); held for flapping: went down 4 times, not used for another 40.0 s\n"
 "!! 10.9.0.5:11211  DOWN   03:05:58     43s  +++xxxx                   -  16.7%      0\n"
 "      connection refused: not running; will come back empty\n"
 "!! 10.9.0.4:11211  HELD   03:06:39      2s  +++tt                     -  16.7%  20.0%\n"
@@ -416,12 +435,185 @@ test_returns(void **state)
 	scene_picture(s, 1);
 	assert_width(s->text);
 	assert_non_null(strstr(s->text,
-"!! 10.9.0.1:11211  RECOVERING  03:06:21     20s  +++ttt+++                 -  25.0%      0\n"
+"!! 10.9.0.1:11211  RECOVERING  03:06:21     20s  +++ttt+++              90us  25.0%      0\n"
 "      answers again, not trusted yet; has what it had: to be flushed after another 12.0 s\n"));
 	assert_non_null(strstr(s->text,
 "      answers again, not trusted yet; can not be flushed, waits for a restart\n"));
 	assert_non_null(strstr(s->text,
-"      DEGRADED: came back with what it had: old values may be among it\n"));
+"      DEGRADED: came back with what it had: old values may be among it; another host reached it\n"
+"      meanwhile\n"));
+}
+
+/* For the same bit of DEGRADED: two that somebody has to look at, two that
+ * nobody has. */
+static void
+test_risks(void **state)
+{
+	static const struct {
+		uint64_t returned;
+		enum dump_exit code;
+		const char *why;
+	} one[] = {
+		{ 0, DUMP_EXIT_OK, "among it\n" },
+		{ MCSHM_RETURNED_SHARED, DUMP_EXIT_OK,
+		    "among it; not flushed, since another\n"
+		    "      pool or name has it, too\n" },
+		{ MCSHM_RETURNED_REFUSED, DUMP_EXIT_TROUBLE,
+		    "among it; it can not be flushed\n" },
+		{ MCSHM_RETURNED_OUR_FAULT, DUMP_EXIT_TROUBLE,
+		    "among it; another host reached it\n"
+		    "      meanwhile\n" },
+	};
+	struct scene *s = *state;
+	struct mcshm_entry *e;
+
+	scene_make(s, NULL, 2);
+	e = mkfile_entry(&s->made, 0);
+	e->degraded = MCSHM_DEGRADED_STALE_RISK;
+	for (size_t i = 0; i < sizeof one / sizeof *one; i++) {
+		e->returned = MCSHM_RETURNED_SAME | one[i].returned;
+		scene_change(s);
+		assert_int_equal(dump_pool_exit(&s->pool), one[i].code);
+		assert_in(scene_picture(s, one[i].code), one[i].why);
+	}
+}
+
+/* It went down again and again, and answers: it is running, then. */
+static void
+test_flapping(void **state)
+{
+	struct scene *s = *state;
+	struct mcshm_entry *e;
+
+	scene_make(s, NULL, 2);
+	set_trouble(s, 0, MCSHM_DOWN, MCSHM_R_REFUSED, 20, "++xxx+++++");
+	e = mkfile_entry(&s->made, 0);
+	e->flaps = 4;
+	e->hold_until = BOOT + 40 * NS_S;
+	scene_change(s);
+	assert_in(scene_picture(s, 1),
+"      refused connections; answers again (5 in a row); held for flapping: went down 4 times, not\n"
+"      used for another 40.0 s\n");
+	e->verdict = MCSHM_RECOVERING;
+	scene_change(s);
+	assert_in(scene_picture(s, 1), "answers again, not trusted yet; held "
+	    "for flapping: went down 4 times");
+}
+
+/* As long as it was away it is waited for; probes come when they come. */
+static void
+test_flush_is_due(void **state)
+{
+	struct scene *s = *state;
+	struct mcshm_entry *e;
+
+	scene_make(s, NULL, 2);
+	set_trouble(s, 0, MCSHM_RECOVERING, MCSHM_R_TIMEOUT, 8, "ttt+++");
+	e = mkfile_entry(&s->made, 0);
+	e->outage_since = e->since - 7 * NS_S;
+	e->returned = MCSHM_RETURNED_SAME;
+	scene_change(s);
+	assert_in(scene_picture(s, 1), "has what it had: to be flushed by one "
+	    "of the next probes");
+}
+
+/* Faults of this host ------------------------------------------------------ */
+
+static void
+test_unseen(void **state)
+{
+	struct scene *s = *state;
+	struct mcshm_entry *e;
+
+	scene_make(s, NULL, 4);
+	*spare(s, MCSHM_SPARE_UNSEEN) = 9 * NS_S;
+	e = mkfile_entry(&s->made, 0);
+	e->result = e->reason = MCSHM_R_LOCAL;
+	e->unseen_since = BOOT - 38 * NS_S;
+	e = mkfile_entry(&s->made, 1);
+	e->verdict = MCSHM_UNKNOWN;
+	e->result = e->reason = MCSHM_R_UNRESOLVED;
+	e->unseen_since = BOOT - 90 * NS_S;
+	e->probes = 0;
+	/* One probe that could not be made is nothing. */
+	e = mkfile_entry(&s->made, 2);
+	e->result = e->reason = MCSHM_R_LOCAL;
+	e->unseen_since = BOOT - 9 * NS_S;
+	scene_change(s);
+	assert_int_equal(dump_pool_exit(&s->pool), DUMP_EXIT_TROUBLE);
+	scene_picture(s, 1);
+	assert_width(s->text);
+	assert_text(s->text,
+"web  4 of 4 usable: 2 UNSEEN                                                   app17  03:06:41 +0100\n"
+"     checker alive (pid 812, v0.3.1), heartbeat 0.1 s; own faults 0; fail-open no;\n"
+"     ini /etc/mc-checkerd/mc-checkerd.ini read 2d ago\n"
+"     libmemcached-modula hash=one_at_a_time dead=rehash; roster 7f3a, generation 1842, section 0\n"
+"\n"
+"   SERVER          STATE    SINCE             PROBES old..new         RTT   HOME    NOW\n"
+"!! 10.9.0.1:11211  UP       2026-11-10   11d  ++++++++++++++++++++      -  25.0%  25.0%\n"
+"      not looked at for 38.0 s: a fault of this host, see the log\n"
+"!! 10.9.0.2:11211  UNKNOWN  2026-11-10   11d  (no result yet)           -  25.0%  25.0%\n"
+"      not looked at for 90.0 s: its name does not resolve, see the log\n"
+"   2 more UP; rtt 92..93 us; last change 11d ago (10.9.0.3:11211)          50.0%  50.0%\n"
+"+ ok  t timeout  x refused  e other  more: --server NAME  --key KEY  --all  --clients         exit 1\n");
+}
+
+/* Where nothing that picks use is looked at, nobody is protected; but not where
+ * it may be otherwise. */
+static void
+test_sightless(void **state)
+{
+	struct scene *s = *state;
+
+	scene_make(s, NULL, 3);
+	*spare(s, MCSHM_SPARE_UNSEEN) = 9 * NS_S;
+	for (uint32_t i = 0; i < 2; i++)
+		mkfile_entry(&s->made, i)->unseen_since = BOOT - 38 * NS_S;
+	set_trouble(s, 2, MCSHM_DOWN, MCSHM_R_REFUSED, 43, "+++xxxx");
+	scene_change(s);
+	assert_true(s->pool.sightless);
+	assert_int_equal(dump_pool_exit(&s->pool), DUMP_EXIT_UNPROTECTED);
+	assert_in(scene_picture(s, 2), "!!   checker alive");
+	assert_in(s->text, "BLIND: it can look at none of the servers in use, "
+	    "see its log");
+	/* The bound is not known: the file of another daemon. */
+	*spare(s, MCSHM_SPARE_UNSEEN) = 0;
+	scene_change(s);
+	assert_int_equal(s->pool.ranks[DUMP_UNSEEN], 0);
+	/* A doubt is no fault yet. */
+	*spare(s, MCSHM_SPARE_UNSEEN) = 9 * NS_S;
+	s->made.flags |= MCSHM_SECTION_TILT;
+	scene_change(s);
+	assert_int_equal(s->pool.ranks[DUMP_UNSEEN], 0);
+	/* A time that is still to come. */
+	s->made.flags = MCSHM_SECTION_SWEPT;
+	for (uint32_t i = 0; i < 2; i++)
+		mkfile_entry(&s->made, i)->unseen_since = BOOT + NS_S;
+	scene_change(s);
+	assert_int_equal(s->pool.ranks[DUMP_UNSEEN], 0);
+	/* Nobody looks at what the operator took out. */
+	for (uint32_t i = 0; i < 2; i++) {
+		mkfile_entry(&s->made, i)->unseen_since = 1;
+		mkfile_entry(&s->made, i)->admin = MCSHM_MAINT;
+	}
+	scene_change(s);
+	assert_int_equal(s->pool.ranks[DUMP_UNSEEN], 0);
+}
+
+static void
+test_vain(void **state)
+{
+	struct scene *s = *state;
+
+	scene_make(s, NULL, 2);
+	*spare(s, MCSHM_SPARE_VAIN) = BOOT - 40 * NS_S;
+	scene_change(s);
+	assert_int_equal(dump_pool_exit(&s->pool), DUMP_EXIT_UNPROTECTED);
+	scene_picture(s, 2);
+	assert_width(s->text);
+	assert_in(s->text,
+"!!   a newer configuration waits for 40.0 s, as its file can not be made:\n"
+"     clients still have the old servers; see the log\n");
 }
 
 static void
@@ -445,8 +637,7 @@ test_all_down(void **state)
 "!! 10.9.0.1:11211  DOWN   Fri 23:20   1d3h  xx                        -  50.0%      0\n"
 "      its unix socket does not exist; will come back empty\n"
 "!! 10.9.0.2:11211  DOWN   01:01:41   2h05m  ttt++                     -  50.0%      0\n"
-"      connects, no answer: hung or stopped; holds OLD values if it goes on without a restart;\n"
-"      answers again (2 in a row): waits for rise and min_down_time\n"
+"      connected, and did not answer; answers again (2 in a row): waits for rise and min_down_time\n"
 "+ ok  t timeout  x refused  e other  more: --server NAME  --key KEY  --all  --clients         exit 2\n");
 }
 
@@ -555,7 +746,7 @@ test_unknown_numbers(void **state)
 "   SERVER          STATE       SINCE             PROBES old..new         RTT   HOME    NOW\n"
 "!! 10.9.0.3:11211  DOWN        03:06:31     10s  t                         -      -      -\n"
 "      failed in a way that is newer than this mc-shmdump\n"
-"!! 10.9.0.4:11211  RECOVERING  2026-11-10   11d  ++++++++++++++++++++      -      -      -\n"
+"!! 10.9.0.4:11211  RECOVERING  2026-11-10   11d  ++++++++++++++++++++   93us      -      -\n"
 "      answers again, not trusted yet\n"
 "!! 10.9.0.1:11211  96          2026-11-10   11d  ++++++++++++++++++++      -      -      -\n"
 "      not usable, for a reason that is newer than this mc-shmdump\n"
@@ -663,6 +854,36 @@ test_detail(void **state)
 "  went DOWN     2026-11-22 03:02:11 +0100 (4m30s ago)\n"
 "  came back     never\n"
 "  memcached     1.6.18\n");
+}
+
+/* Whose statistics are empty says nothing of itself. */
+static void
+test_detail_of_the_mute(void **state)
+{
+	struct scene *s = *state;
+	struct mcshm_entry *e;
+	size_t size;
+	FILE *out;
+
+	scene_make(s, NULL, 2);
+	e = mkfile_entry(&s->made, 0);
+	e->identified = BOOT - NS_S;
+	strcpy(e->server_version, "1.6.18");
+	e->unseen_since = BOOT - 38 * NS_S;
+	scene_change(s);
+	out = open_memstream(&s->text, &size);
+	dump_detail(out, &s->pool, &s->pool.server[0]);
+	fclose(out);
+	assert_in(s->text, "  memcached     1.6.18\n");
+	assert_in(s->text,
+	    "  unseen since  2026-11-22 03:06:03 +0100 (38.0 s ago)\n");
+	e->curr_items = 2;
+	scene_change(s);
+	free(s->text);
+	out = open_memstream(&s->text, &size);
+	dump_detail(out, &s->pool, &s->pool.server[0]);
+	fclose(out);
+	assert_in(s->text, "  memcached     1.6.18, items 2, flushes 0\n");
 }
 
 static void
@@ -1085,6 +1306,12 @@ main(void)
 		SCENE(test_hung_checker),
 		SCENE(test_fail_open),
 		SCENE(test_returns),
+		SCENE(test_risks),
+		SCENE(test_flapping),
+		SCENE(test_flush_is_due),
+		SCENE(test_unseen),
+		SCENE(test_sightless),
+		SCENE(test_vain),
 		SCENE(test_all_down),
 		SCENE(test_long_names),
 		SCENE(test_long_names_all),
@@ -1093,6 +1320,7 @@ main(void)
 		SCENE(test_colour),
 		SCENE(test_detail),
 		SCENE(test_detail_of_a_return),
+		SCENE(test_detail_of_the_mute),
 		SCENE(test_takes_no_reports),
 		SCENE(test_json),
 		SCENE(test_settings),

@@ -316,6 +316,9 @@ test_no_scan_without_threads_or_answers(void **state)
 			second(&b);
 			assert_int_equal(scan_due(&b), 0);
 		}
+	b.stats.threads = 2;
+	seconds(&b, 20);
+	assert_int_equal(scan_due(&b), 2);
 	b.stats.threads = 4;
 	seconds(&b, 20);
 	assert_int_equal(scan_due(&b), 4);
@@ -343,6 +346,9 @@ test_a_crowded_server_is_not_scanned(void **state)
 		second(&b);
 	}
 	assert_int_equal(told, 1);
+	b.f.scan_at = b.now;		/* the next one as if it was made */
+	assert_int_equal(scan_due(&b), 0);
+	assert_int_equal(b.f.scan_at, b.now + b.rule.scan_interval);
 	b.stats.connections = 76;	/* and four are eighty */
 	seconds(&b, 11);
 	until_scan(&b);
@@ -431,6 +437,30 @@ test_a_reload_ends_what_is_not_looked_for(void **state)
 	}
 }
 
+/* Nor is it in doubt, of which something else would follow. */
+static void
+test_a_reload_ends_doubts(void **state)
+{
+	static const struct { uint64_t ignored; bool still, full, scarce; }
+	    v[] = { { 0, true, true, true }, { CLOCK, false, true, true },
+		{ MAXCONNS, true, false, true },
+		{ MEMORY, true, true, false } };
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof v / sizeof v[0]; i++) {
+		struct bed b = bed_well(0, 0);
+
+		b.f.still = 1;
+		b.f.full = b.f.scarce = true;
+		b.f.stats_at = b.now + 100 * S;
+		b.rule.ignored = v[i].ignored;
+		second(&b);
+		assert_int_equal(b.f.still, v[i].still);
+		assert_int_equal(b.f.full, v[i].full);
+		assert_int_equal(b.f.scarce, v[i].scarce);
+	}
+}
+
 /* Workers ------------------------------------------------------------------ */
 
 static void
@@ -465,6 +495,25 @@ test_a_stuck_worker_takes_two_scans(void **state)
 	assert_int_equal(b.f.stuck, 0);
 	seconds(&b, 25);
 	assert_int_equal(scan_due(&b), 0);
+}
+
+/* Every other second; more often only if the rules say so. */
+static void
+test_how_soon_a_fault_is_looked_at(void **state)
+{
+	static const struct { uint64_t interval, soon; } v[] = {
+		{ 30 * S, 2 * S }, { S, S }, { 0, 2 * S } };
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof v / sizeof v[0]; i++) {
+		struct bed b = bed_well(0, 0);
+
+		b.rule.scan_interval = v[i].interval;
+		b.f.bits = LISTENER;
+		b.f.scan_at = b.now;
+		scan_of(&b, &(struct faults_scan){ .asked = 4, .proof = 4 });
+		assert_int_equal(b.f.scan_at, b.now + v[i].soon);
+	}
 }
 
 static void
@@ -647,6 +696,27 @@ test_a_stuck_listener_is_seen_beside_the_kept_connection(void **state)
 	assert_int_equal(b.f.bits, 0);
 }
 
+/* Where it does not answer them, or they are off, that is no reason to. */
+static void
+test_stats_at_once_for_a_listener(void **state)
+{
+	struct bed b = bed_well(0, 0);
+
+	(void)state;
+	b.f.stats_at = b.now + 100 * S;
+	fresh_silent(&b);
+	assert_int_equal(b.f.stats_at, b.now);
+	b = bed_well(0, 0);
+	b.f.stats_at = b.now + 100 * S;
+	b.f.refused = 3;
+	fresh_silent(&b);
+	assert_true(b.f.stats_at > b.now + 90 * S);
+	b = bed_well(0, 0);
+	b.rule.stats_interval = b.f.stats_at = 0;
+	fresh_silent(&b);
+	assert_int_equal(b.f.stats_at, 0);
+}
+
 static void
 test_a_fresh_probe_that_is_answered_ends_it(void **state)
 {
@@ -825,6 +895,32 @@ test_a_wrong_answer_is_no_stuck_listener(void **state)
 	}
 }
 
+/* That is our own fault, with a kept connection or without: it is shown, and
+ * nothing else is learnt. */
+static void
+test_our_certificate_is_refused(void **state)
+{
+	struct bed b = bed_well(0, LISTENER);
+	struct faults_probe p = { .reason = MCSHM_R_TLS_FAILED,
+		.class = VERDICT_LOCAL, .fresh = true };
+
+	(void)state;
+	for (unsigned i = 0; i < 20; i++) {
+		p.kept = i % 2 == 0;
+		p.began = p.ended = b.now;
+		faults_probe(&b.f, &b.rule, &p);
+		assert_int_equal(b.f.bits, TLS);
+		assert_true(b.f.alive);
+		assert_int_equal(b.f.unanswered, 0);
+	}
+	probe_as(&b, MCSHM_R_OK, true, false, MS);
+	assert_int_equal(b.f.bits, 0);
+	/* Another fault of ours says nothing of TLS. */
+	p.reason = MCSHM_R_LOCAL;
+	faults_probe(&b.f, &b.rule, &p);
+	assert_int_equal(b.f.bits, 0);
+}
+
 /* It may refuse our certificate, which has ended: all of its pool do. */
 static void
 test_tls_that_fails_is_no_stuck_listener(void **state)
@@ -853,6 +949,7 @@ test_tls_that_fails_is_no_stuck_listener(void **state)
 	/* By scans alone: it is seen, and so is its end. */
 	scan_of(&b, &(struct faults_scan){ .asked = 4, .no_tls = 1,
 	    .answered = 3 });
+	assert_int_equal(b.f.bits, TLS);
 	second(&b);
 	assert_int_equal(b.f.bits, TLS);
 	scan_of(&b, &(struct faults_scan){ .asked = 4, .answered = 4 });
@@ -1052,6 +1149,36 @@ canary(struct bed *b, enum mcshm_reason reason)
 	faults_probe(&b->f, &b->rule, &p);
 }
 
+/* Either of its two clocks may be all that it tells, or all that moves. */
+static void
+test_half_a_clock(void **state)
+{
+	static const struct {
+		bool uptime, time;	/* it tells, */
+		unsigned uptimes, times;	/* which go on by */
+		bool bit;
+	} v[] = { { true, false, 0, 0, true }, { false, true, 0, 0, true },
+		{ true, false, 1, 0, false }, { false, true, 0, 1, false },
+		{ true, true, 1, 0, false }, { true, true, 0, 1, false },
+		{ true, true, 0, 0, true } };
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof v / sizeof v[0]; i++) {
+		struct bed b = bed_of(0, 0);
+
+		b.stops = true;
+		b.stats.uptime *= v[i].uptime;
+		b.stats.time *= v[i].time;
+		for (unsigned n = 0; n < 60; n++) {
+			b.stats.uptime += v[i].uptimes;
+			b.stats.time += v[i].times;
+			b.f.stats_at = b.now;
+			second(&b);
+		}
+		assert_int_equal(b.f.bits, v[i].bit ? CLOCK : 0);
+	}
+}
+
 /* Connections, memory ------------------------------------------------------ */
 
 static void
@@ -1186,6 +1313,19 @@ test_who_does_not_listen_any_more_is_full_not_stuck(void **state)
 	until_scan(&b);
 	scan(&b, 0);
 	assert_int_equal(b.f.bits, 0);
+	/* A probe's connection, or a scan's, was a look already. */
+	for (int i = 0; i < 2; i++) {
+		b = bed_well(0, 0);
+		until_scan(&b);
+		if (i == 0)
+			fresh_silent(&b);
+		else
+			assert_int_equal(scan(&b, 4), 4);
+		b.stats.deaf = true;
+		b.f.stats_at = b.now;
+		second(&b);
+		assert_int_equal(b.f.bits, MAXCONNS);
+	}
 }
 
 static void
@@ -1261,6 +1401,7 @@ test_a_canary_is_not_counted_twice(void **state)
 
 	(void)state;
 	b.rule.canary = true;
+	b.stats.store_no_memory = 1000;		/* long ago */
 	seconds(&b, 30);
 	while (!faults_wants_stats(&b.f, &b.rule, b.now))
 		pass(&b, S);
@@ -1281,6 +1422,14 @@ test_a_canary_is_not_counted_twice(void **state)
 	/* A client's beside it. */
 	canary(&b, MCSHM_R_OK);
 	b.stats.store_no_memory++;
+	until_looked(&b);
+	assert_int_equal(b.f.bits, MEMORY);
+	/* Of two, one was ours. */
+	b = bed_of(0, MEMORY);
+	b.rule.canary = true;
+	seconds(&b, 30);
+	canary(&b, MCSHM_R_NO_MEMORY);
+	b.stats.store_no_memory += 2;
 	until_looked(&b);
 	assert_int_equal(b.f.bits, MEMORY);
 }
@@ -1306,6 +1455,48 @@ test_a_canary_that_is_not_stored(void **state)
 	assert_int_equal(b.f.bits, MEMORY);
 	canary(&b, MCSHM_R_OK);
 	assert_int_equal(b.f.bits, 0);
+}
+
+/* A value of one size is stored: that all are is for stats to say, where these
+ * come. */
+static void
+test_when_a_canary_ends_want_of_memory(void **state)
+{
+	static const struct {
+		uint64_t stats_interval;
+		bool counted, refused, canary, good, ends;
+	} v[] = {
+		{ 10 * S, true, false, true, true, false },
+		{ 0, true, false, true, true, true },
+		{ 10 * S, false, false, true, true, true },
+		{ 10 * S, true, true, true, true, true },
+		{ 0, true, false, false, true, false },
+		{ 0, true, false, true, false, false } };
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof v / sizeof v[0]; i++) {
+		struct bed b = bed_of(0, 0);
+
+		b.rule.canary = true;
+		b.rule.stats_interval = v[i].stats_interval;
+		b.f.bits = MEMORY;
+		b.f.scarce = true;
+		b.f.counted = v[i].counted;
+		b.f.refused = v[i].refused;
+		for (unsigned n = 0; n < 3; n++) {
+			const struct faults_probe p = {
+				.reason = v[i].good ? MCSHM_R_OK :
+				    MCSHM_R_GARBAGE,
+				.class = v[i].good ? VERDICT_GOOD :
+				    VERDICT_PROOF,
+				.canary = v[i].canary, .began = b.now,
+				.ended = b.now };
+
+			assert_int_equal(b.f.bits, MEMORY);
+			faults_probe(&b.f, &b.rule, &p);
+		}
+		assert_int_equal(b.f.bits, v[i].ends ? 0 : MEMORY);
+	}
 }
 
 /* Slow --------------------------------------------------------------------- */
@@ -1634,7 +1825,9 @@ main(void)
 		T(many_threads_are_scanned_in_part),
 		T(intervals_of_a_reload_count),
 		T(a_reload_ends_what_is_not_looked_for),
+		T(a_reload_ends_doubts),
 		T(a_stuck_worker_takes_two_scans),
+		T(how_soon_a_fault_is_looked_at),
 		T(one_bad_scan_is_nothing),
 		T(the_smaller_number_of_stuck_workers_is_sure),
 		T(a_silence_asks_for_no_scan),
@@ -1643,6 +1836,7 @@ main(void)
 		T(a_stuck_worker_of_a_crowded_server),
 		T(new_connections_of_probes_meet_workers_too),
 		T(a_stuck_listener_is_seen_beside_the_kept_connection),
+		T(stats_at_once_for_a_listener),
 		T(a_fresh_probe_that_is_answered_ends_it),
 		T(a_lone_silent_connection_is_nothing),
 		T(a_server_that_is_silent_has_no_stuck_listener),
@@ -1651,6 +1845,7 @@ main(void)
 		T(new_connections_that_fail_are_a_stuck_listener),
 		T(a_wrong_answer_is_no_stuck_listener),
 		T(tls_that_fails_is_no_stuck_listener),
+		T(our_certificate_is_refused),
 		T(a_listener_that_is_ignored_is_not_looked_after),
 		T(scans_that_fail_are_a_stuck_listener),
 		T(a_server_that_was_killed_has_no_stuck_listener),
@@ -1659,6 +1854,7 @@ main(void)
 		T(a_clock_that_only_rested_is_well),
 		T(looks_in_the_same_second_prove_nothing),
 		T(who_tells_no_time_has_no_clock),
+		T(half_a_clock),
 		T(the_greeting_is_maxconns),
 		T(one_greeting_is_nothing),
 		T(one_look_at_who_does_not_listen_is_nothing),
@@ -1667,6 +1863,7 @@ main(void)
 		T(one_failed_set_is_nothing),
 		T(a_canary_is_not_counted_twice),
 		T(a_canary_that_is_not_stored),
+		T(when_a_canary_ends_want_of_memory),
 		T(slow_takes_several_answers),
 		T(slow_is_against_its_own_history),
 		T(what_is_not_its_time_does_not_count),

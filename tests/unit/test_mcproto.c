@@ -123,7 +123,8 @@ static const struct mcproto_terms terms = {
 	.user = "ann", .password = "secret", .canary_key = "mc:canary",
 	.canary_size = 20, .maintenance_key = "rest", .host = "web01" };
 #define CANARY "mc:canarymc:canarymc"	/* its value */
-static const struct mcproto_once once = { .canary = 7 };
+static const struct mcproto_mark flushed = { .time = 3 };
+static const struct mcproto_once once = { .canary = 7, .mark = &flushed };
 
 static void
 expect(struct mcproto_reply *r, uint32_t asks)
@@ -179,6 +180,48 @@ check(const struct reply *c, uint64_t cuts, const char *how)
 	if (strcmp(r.told.version, version) != 0)
 		fail_msg("\"%s\" %s: version \"%s\"", c->bytes, how,
 		    r.told.version);
+}
+
+/* What it was, for people: the first line that is no answer. */
+static void
+test_what_was_said(void **state)
+{
+	static const struct {
+		uint32_t asks;
+		const char *bytes, *said;
+	} cases[] = {
+		{ MCPROTO_ASK_VERSION, "VERSION 1\r\n", "" },
+		{ MCPROTO_ASK_VERSION, "HTTP/1.1 400 Bad Request\r\nServer: x",
+		    "HTTP/1.1 400 Bad Request" },
+		{ MCPROTO_ASK_VERSION, "\025\003\001\r\n",
+		    "\025\003\001" },
+		{ MCPROTO_ASK_VERSION, "ERROR\r\n", "ERROR" },
+		{ MCPROTO_ASK_VERSION, "SERVER_ERROR out of memory\r\n",
+		    "SERVER_ERROR out of memory" },
+		{ MCPROTO_ASK_VERSION, "VERSION 1\r\nVERSION 2\r\n",
+		    "VERSION 2" },
+		{ MCPROTO_ASK_VERSION | MCPROTO_ASK_MN,
+		    "VERSION 1\r\nwhat?\r\n", "what?" },
+		{ MCPROTO_ASK_VERSION, "0123456789012345678901234567890123456"
+		    "78901234567890\r\n",
+		    "0123456789012345678901234567890123456789" },
+	};
+	struct mcproto_reply r;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		expect(&r, cases[i].asks);
+		feed(&r, cases[i].bytes, strlen(cases[i].bytes));
+		assert_string_equal(r.said, cases[i].said);
+		/* How much of it is there may be all that came so far. */
+		expect(&r, cases[i].asks);
+		feed_pieces(&r, cases[i].bytes, strlen(cases[i].bytes),
+		    ~UINT64_C(0));
+		assert_memory_equal(r.said, cases[i].said, strlen(r.said));
+	}
+	expect(&r, MCPROTO_ASK_VERSION);
+	feed(&r, "\0\0x", 3);
+	assert_string_equal(r.said, "??x");
 }
 
 static void
@@ -898,6 +941,10 @@ test_requests_written(void **state)
 	    "add mc-checkerd:lock 0 10 5\r\nweb01\r\nstats\r\n"
 	    "delete mc-checkerd:lock\r\n");
 	assert_request(A(FLUSH), "flush_all\r\n");
+	assert_request(A(FLUSHED), "set mc-checkerd:flushed 0 300 11\r\n"
+	    "web01 3 0 0\r\n");
+	assert_request(A(SEEN), "add mc-checkerd:flushed 0 300 11\r\n"
+	    "web01 3 0 0\r\n");
 	assert_request(A(FLUSH) | A(RELOCK) | A(WITNESS), "flush_all\r\n"
 	    "set mc-checkerd:witness:web01 0 300 1\r\n1\r\n"
 	    "add mc-checkerd:lock 0 10 5\r\nweb01\r\n");
@@ -933,7 +980,8 @@ test_both_halves(void **state)
 		MCPROTO_VERSION, MCPROTO_MN, MCPROTO_SET, MCPROTO_GET,
 		MCPROTO_DELETE, MCPROTO_GET, MCPROTO_GET, MCPROTO_ADD,
 		MCPROTO_STATS, MCPROTO_DELETE, MCPROTO_FLUSH, MCPROTO_SET,
-		MCPROTO_SET, MCPROTO_SET, MCPROTO_ADD, MCPROTO_INCOMPLETE };
+		MCPROTO_SET, MCPROTO_SET, MCPROTO_ADD, MCPROTO_ADD,
+		MCPROTO_INCOMPLETE };
 	const struct mcproto_mark m = { .time = 1 };
 	const struct mcproto_once all = { .canary = 12, .mark = &m };
 	char buf[MCPROTO_REQUEST_MAX];
@@ -1093,6 +1141,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_replies),
+		cmocka_unit_test(test_what_was_said),
 		cmocka_unit_test(test_any_pieces_give_the_same),
 		cmocka_unit_test(test_nothing_changes_nothing),
 		cmocka_unit_test(test_line_length),

@@ -391,8 +391,8 @@ setup_with(void **state, int family)
 	ev_io_start(t->loop, &t->fake.io);
 	t->probes = probes_open(t->loop);
 	assert_non_null(t->probes);
-	assert_int_equal(probe_init(&t->probe, t->probes, on_done, on_lost),
-	    0);
+	assert_int_equal(probe_init(&t->probe, t->probes, on_done, on_lost,
+	    NULL), 0);
 	*state = t;
 	return 0;
 }

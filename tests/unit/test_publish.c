@@ -890,6 +890,124 @@ test_foreign_files(void **state)
 	servers_free(&r.servers);
 }
 
+static void
+cut(const char *content, size_t len, uid_t owner)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	assert_int_equal(fwrite(content, 1, len, f), len);
+	fclose(f);
+	assert_int_equal(chmod(path, 0644), 0);
+	if (owner != geteuid())
+		assert_int_equal(chown(path, owner, (gid_t)-1), 0);
+}
+
+/* What somebody's hand has left of a file of ours; of others' it says what to
+ * do. */
+static void
+test_cut_files(void **state)
+{
+	struct publish_roster r = roster(0, 2, false);
+	struct publish_trouble t;
+	struct publish *p;
+	char left[100] = MCSHM_MAGIC_BYTES;
+
+	(void)state;
+	for (size_t len = 8; len <= sizeof left; len += 92) {
+		cut(left, len, geteuid());
+		publish_close(start_ok(&r));
+		assert_int_equal(header().servers, 2);
+		assert_int_equal(files(), 1);
+	}
+	cut(left, 7, geteuid());
+	assert_int_equal(publish_open(&p, path, &r, &about, now(), &t), -1);
+	assert_non_null(strstr(t.what, "not a pool file"));
+	if (geteuid() == 0) {
+		cut(left, sizeof left, 4711);
+		assert_int_equal(publish_open(&p, path, &r, &about, now(), &t),
+		    -1);
+		assert_int_equal(t.error, EEXIST);
+		assert_non_null(strstr(t.what, "uid 4711's; remove it"));
+	}
+	servers_free(&r.servers);
+}
+
+static bool
+others_reach(void)
+{
+	const pid_t pid = fork();
+	int how;
+
+	if (pid == 0)
+		_exit(setuid(65534) == 0 && access(dir, X_OK) == 0 ? 0 : 1);
+	return waitpid(pid, &how, 0) == pid && how == 0;
+}
+
+/* Started as root once, and then as it should be. */
+static void
+test_file_of_another_user(void **state)
+{
+	struct publish_roster r = roster(0, 2, false);
+	struct publish_trouble t;
+	struct publish *p;
+	int how;
+	pid_t pid;
+
+	(void)state;
+	/* He may have no way to where tests are. */
+	if (geteuid() != 0 || !others_reach())
+		skip();
+	publish_close(start_ok(&r));
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (setuid(65534) != 0 ||
+		    publish_open(&p, path, &r, &about, now(), &t) != -1 ||
+		    t.error != EACCES ||
+		    strstr(t.what, "uid 0's (root), and we are uid 65534; "
+			"remove it") == NULL)
+			_exit(1);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &how, 0), pid);
+	assert_int_equal(how, 0);
+	servers_free(&r.servers);
+}
+
+/* A daemon that starts with another roster leaves what it found, until it has
+ * told of the same servers. */
+static void
+test_left_with_another_roster(void **state)
+{
+	struct publish_roster r = roster(0, 3, false);
+	struct publish_roster less = roster(0, 2, false);
+	struct publish_entry e[2] = { entry(MCSHM_DOWN), entry(MCSHM_UP) };
+	struct publish *p = start_ok(&r);
+	struct mcshm *m = reader();
+	uint64_t before;
+
+	(void)state;
+	say(p, 0, MCSHM_DOWN);
+	say(p, 2, MCSHM_DOWN);
+	WAIT(status(m).usable == 1);
+	publish_close(p);
+	before = header().generation;
+
+	p = open_ok(&less);
+	assert_int_equal(publish_roster(p, &less, &about, e), 0);
+	assert_int_equal(publish_start(p), 0);
+	WAIT(header().generation != before);
+	assert_int_equal(header().generation, before + 1);
+	assert_int_equal(state_of(m, 0).verdict, MCSHM_DOWN);
+	assert_int_equal(state_of(m, 2).verdict, MCSHM_DOWN);
+	assert_int_equal(status(m).usable, 1);
+	mcshm_close(m);
+	publish_close(p);
+	servers_free(&r.servers);
+	servers_free(&less.servers);
+}
+
 /* Damage is replaced, with the count continued; its readers follow. */
 static void
 test_damage(void **state)
@@ -1114,6 +1232,108 @@ test_leftovers_are_swept(void **state)
 	mcshm_close(m);
 	publish_close(p);
 	servers_free(&r.servers);
+}
+
+/* Of the active section, wherever that is. */
+static uint64_t
+spare_word(unsigned word)
+{
+	const struct mcshm_header h = header();
+	const int fd = open(path, O_RDONLY);
+	uint64_t value = 0;
+
+	assert_int_equal(pread(fd, &value, sizeof value,
+	    (off_t)(h.section_off[h.generation & 1] + h.spare_off +
+	    8 * word)), sizeof value);
+	close(fd);
+	return value;
+}
+
+/* Beats until it is so; at most 10 s. */
+static void
+wait_progress(struct publish *p, enum publish_progress wanted)
+{
+	for (int i = 0; i < 1000 && publish_progress(p) != wanted; i++) {
+		publish_beat(p, now());
+		for (int n = 0; n < 10; n++)
+			nap();
+	}
+	assert_int_equal(publish_progress(p), wanted);
+}
+
+/* A roster that can not be published: nobody looks at servers that only the old
+ * one has. */
+static void
+test_vain_roster(void **state)
+{
+	struct publish_roster r = roster(0, 5, false);
+	struct publish_roster less = roster(3, 2, false);
+	struct publish_entry e[5] = { entry(MCSHM_UP), entry(MCSHM_UP) };
+	struct publish *p = start_ok(&r);
+	struct mcshm *m = reader();
+	struct rlimit old, few;
+	struct publish_event ev;
+
+	(void)state;
+	wait_progress(p, PUBLISH_DONE);
+	for (uint32_t i = 0; i < 5; i++)
+		say(p, i, i == 1 ? MCSHM_DOWN : i == 2 ? MCSHM_HELD : MCSHM_UP);
+	WAIT(state_of(m, 4).verdict == MCSHM_UP);
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	few = old;
+	few.rlim_cur = 4096;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &few), 0);
+
+	assert_int_equal(publish_roster(p, &less, &about, e), 0);
+	assert_int_equal(publish_progress(p), PUBLISH_PENDING);
+	publish_exchange(p);
+	ev = event(p);
+	assert_int_equal(ev.kind, PUBLISH_FAILED);
+	assert_true(ev.vain);
+	wait_progress(p, PUBLISH_VAIN);
+	WAIT(spare_word(MCSHM_SPARE_VAIN) != 0);
+	assert_int_equal(state_of(m, 0).verdict, MCSHM_UNKNOWN);
+	assert_int_equal(state_of(m, 0).usable, 1);
+	assert_int_equal(state_of(m, 1).verdict, MCSHM_DOWN);
+	assert_int_equal(state_of(m, 2).verdict, MCSHM_DOWN);
+	assert_int_equal(state_of(m, 3).verdict, MCSHM_UP);
+	assert_int_equal(status(m).usable, 3);
+
+	/* The next one says so again. */
+	assert_int_equal(publish_roster(p, &less, &about, e), 0);
+	publish_exchange(p);
+	ev = event(p);
+	assert_int_equal(ev.kind, PUBLISH_FAILED);
+	wait_progress(p, PUBLISH_VAIN);
+
+	/* Back to what readers have: nothing waits any more. */
+	for (uint32_t i = 0; i < 5; i++)
+		e[i] = entry(MCSHM_UP);
+	assert_int_equal(publish_roster(p, &r, &about, e), 0);
+	publish_exchange(p);
+	wait_progress(p, PUBLISH_DONE);
+	ev = event(p);
+	assert_int_equal(ev.kind, PUBLISH_WORKS);
+	WAIT(spare_word(MCSHM_SPARE_VAIN) == 0 && status(m).usable == 5);
+	assert_int_equal(spare_word(MCSHM_SPARE_VAIN), 0);
+	assert_int_equal(state_of(m, 0).verdict, MCSHM_UP);
+
+	/* In vain once more, and then there is room. */
+	assert_int_equal(publish_roster(p, &less, &about, e), 0);
+	publish_exchange(p);
+	assert_int_equal(event(p).kind, PUBLISH_FAILED);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	wait_progress(p, PUBLISH_DONE);
+	assert_int_equal(event(p).kind, PUBLISH_EXCHANGED);
+	assert_int_equal(event(p).kind, PUBLISH_WORKS);
+	assert_int_equal(status(m).servers, 2);
+	WAIT(spare_word(MCSHM_SPARE_VAIN) == 0);
+	assert_int_equal(spare_word(MCSHM_SPARE_VAIN), 0);
+	mcshm_close(m);
+	publish_close(p);
+	servers_free(&r.servers);
+	servers_free(&less.servers);
 }
 
 static void
@@ -1478,10 +1698,18 @@ test_outages_are_left(void **state)
 	e.verdict.outage_since = 11;
 	e.failed_began = 13;
 	e.gone_began = 10;
+	e.unseen_since = 15;
+	e.at_since = 16;
+	e.came_from = (struct mcshm_address){ .port = 17 };
 	e.verdict.flapped = 12;
 	e.verdict.hold_until = 13;
 	e.verdict.flaps = 14;
+	e.verdict.proven = true;
 	publish_set(p, 1, &e);
+	e.verdict.proven = false;
+	e.verdict.newcomer = true;
+	e.verdict.state = MCSHM_UP;
+	publish_set(p, 2, &e);
 	publish_awareness(p, 2);
 	publish_fail_open(p, MCSHM_SECTION_FAIL_OPEN, open);
 	WAIT(status(m).fail_open);
@@ -1495,29 +1723,21 @@ test_outages_are_left(void **state)
 	assert_int_equal(left->entry[1].verdict.outage_since, 11);
 	assert_int_equal(left->entry[1].failed_began, 13);
 	assert_int_equal(left->entry[1].gone_began, 10);
+	assert_int_equal(left->entry[1].unseen_since, 15);
+	assert_int_equal(left->entry[1].at_since, 16);
+	assert_int_equal(left->entry[1].came_from.port, 17);
 	assert_int_equal(left->entry[1].verdict.flapped, 12);
 	assert_int_equal(left->entry[1].verdict.hold_until, 13);
 	assert_int_equal(left->entry[1].verdict.flaps, 14);
 	assert_int_equal(left->entry[0].verdict.flaps, 0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(left->entry[i].verdict.proven, i == 1);
+		assert_int_equal(left->entry[i].verdict.newcomer, i == 2);
+	}
 	/* That is for the new one to say. */
 	assert_false(left->entry[1].open);
 	publish_abandon(p);
 	servers_free(&r.servers);
-}
-
-/* The first spare word of the active section, wherever that is. */
-static uint64_t
-first_spare(void)
-{
-	const struct mcshm_header h = header();
-	const int fd = open(path, O_RDONLY);
-	uint64_t word = 0;
-
-	assert_int_equal(pread(fd, &word, sizeof word,
-	    (off_t)(h.section_off[h.generation & 1] + h.spare_off)),
-	    sizeof word);
-	close(fd);
-	return word;
 }
 
 static void
@@ -1527,11 +1747,11 @@ test_awareness(void **state)
 	struct publish *p = start_ok(&r);
 
 	(void)state;
-	assert_int_equal(first_spare(), 0);
+	assert_int_equal(spare_word(MCSHM_SPARE_AWARENESS), 0);
 	publish_awareness(p, 3);
 	beat_late(p);
-	WAIT(first_spare() == 3);
-	assert_int_equal(first_spare(), 3);
+	WAIT(spare_word(MCSHM_SPARE_AWARENESS) == 3);
+	assert_int_equal(spare_word(MCSHM_SPARE_AWARENESS), 3);
 	publish_close(p);
 	servers_free(&r.servers);
 }
@@ -1888,6 +2108,9 @@ main(int argc, char **argv)
 		T(test_removed_and_made_anew),
 		T(test_directory_is_a_file),
 		T(test_foreign_files),
+		T(test_cut_files),
+		T(test_file_of_another_user),
+		T(test_left_with_another_roster),
 		T(test_damage),
 		T(test_damaged_sections),
 		T(test_hostile_roster),
@@ -1895,6 +2118,7 @@ main(int argc, char **argv)
 		T(test_retired_is_never_attached),
 		T(test_another_boot),
 		T(test_leftovers_are_swept),
+		T(test_vain_roster),
 		T(test_no_room),
 		T(test_remove_and_abandon),
 		T(test_mode_is_mended),

@@ -18,7 +18,6 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,9 +26,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "resolve.h"
+#include "resolving.h"
 
-#define PATIENCE 20000		/* ms; nothing here takes long */
 #define TYPE_A 1
 #define TYPE_CNAME 5
 #define TYPE_AAAA 28
@@ -136,7 +134,7 @@ put_record(struct message *m, unsigned type, unsigned ttl, const void *data,
 
 /*
  * A name is words between dashes: "4" and "6", each followed by the last byte
- * of an address; "ttl" and seconds; "x" and an error code, "x4" and "x6" for one
+ * of an address, or 256 for 0.0.0.0 or ::; "ttl" and seconds; "x" and an error code, "x4" and "x6" for one
  * family only; "alias" and a TTL of one; "silent".  The rest of it, after the
  * first dot, does not matter; but of "host.WORDS" these are the words.
  */
@@ -188,6 +186,8 @@ put_answers(struct message *m, const struct wish *w, int family)
 		ip[0] = family == 0 ? 10 : 0xfd;
 		ip[family == 0 ? 3 : 15] =
 		    (unsigned char)w->address[family][i];
+		if (w->address[family][i] > 255)
+			memset(ip, 0, sizeof ip);
 		put_record(m, family == 0 ? TYPE_A : TYPE_AAAA, w->ttl, ip,
 		    family == 0 ? 4 : 16);
 	}
@@ -321,47 +321,6 @@ dns_stop(void **state)
 	pthread_join(dns.thread, NULL);
 	close(dns.fd);
 	return 0;
-}
-
-static bool
-readable(const struct resolve *r, int ms)
-{
-	struct pollfd p = { .fd = resolve_fd(r), .events = POLLIN };
-
-	return poll(&p, 1, ms) == 1;
-}
-
-static struct resolve_answer
-answer(struct resolve *r)
-{
-	struct resolve_answer a;
-
-	do
-		assert_true(readable(r, PATIENCE));
-	while (!resolve_fetch(r, &a));
-	return a;
-}
-
-static struct resolve_answer
-ask(struct resolve *r, const char *host)
-{
-	struct resolve_answer a;
-
-	assert_int_equal(resolve_ask(r, 7, host, 11211), 0);
-	a = answer(r);
-	assert_true(a.cookie == 7);
-	return a;
-}
-
-static void
-assert_address(const struct mcshm_address *a, const char *want)
-{
-	char text[INET6_ADDRSTRLEN];
-
-	inet_ntop(a->kind == MCSHM_KIND_IPV4 ? AF_INET : AF_INET6, a->ip, text,
-	    sizeof text);
-	assert_string_equal(text, want);
-	assert_int_equal(a->port, 11211);
 }
 
 static struct resolve *
@@ -532,7 +491,41 @@ test_search_first(void **state)
 	}
 }
 
-/* It may be there, and is not looked for elsewhere. */
+/* Who blocks a name says so; and another domain has another machine. */
+static void
+test_no_hosts_address(void **state)
+{
+	static const struct {
+		const char *first, *address;
+		unsigned unknown;
+	} cases[] = {
+		{ "4-256.test", NULL, 0 }, { "6-256.test", NULL, 0 },
+		{ "4-256-6-256.test", NULL, 0 },
+		{ "4-256-x6-2.test", NULL, 0 },
+		{ "4-256-4-1.test", "10.0.0.1", 0 },
+		{ "4-256-6-1.test", "fd00::1", MCSHM_KIND_IPV4 },
+		{ "4-1-6-256.test", "10.0.0.1", MCSHM_KIND_IPV6 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		char first[32], second[] = "4-9.test";
+		char *domains[] = { strcpy(first, cases[i].first), second };
+		struct resolve *r = searching(domains, 2, 1);
+		const struct resolve_answer a = ask(r, "host");
+
+		assert_int_equal(a.n, cases[i].address != NULL);
+		assert_int_equal(a.unknown, cases[i].unknown);
+		if (cases[i].address != NULL)
+			assert_address(&a.address[0], cases[i].address);
+		else
+			assert_non_null(strstr(a.error, "0.0.0.0"));
+		search_over(r);
+	}
+}
+
+/* It may be there, and is not looked for elsewhere: who asks by the libc finds
+ * another machine by that name now and then, and nobody is helped by that. */
 static void
 test_search_fails(void **state)
 {
@@ -763,6 +756,7 @@ main(void)
 		cmocka_unit_test(test_partial),
 		cmocka_unit_test(test_search_first),
 		cmocka_unit_test(test_search_fails),
+		cmocka_unit_test(test_no_hosts_address),
 		cmocka_unit_test(test_search_order),
 		cmocka_unit_test(test_no_channel),
 		cmocka_unit_test(test_no_hosts),

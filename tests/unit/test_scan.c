@@ -457,6 +457,21 @@ test_what_came_in_time_counts(void **state)
 	bed_close(b);
 }
 
+/* So are connections that came about in time. */
+static void
+test_what_connected_in_time_counts(void **state)
+{
+	struct bed *b = bed_open("v", NULL);
+
+	(void)state;
+	start(b, 4, 50 * MS, LONG, NULL);
+	assert_int_equal(b->scan.connecting, 4);
+	usleep(100000);
+	finish(b);
+	assert_int_equal(b->result.answered, 4);
+	bed_close(b);
+}
+
 int
 main(void)
 {
@@ -467,6 +482,7 @@ main(void)
 		T(unix_sockets), T(a_login_goes_first), T(out_of_descriptors),
 		T(a_dropped_scan_is_silent_and_leaves_nothing),
 		T(what_came_in_time_counts),
+		T(what_connected_in_time_counts),
 #undef T
 	};
 

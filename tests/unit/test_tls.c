@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -79,6 +80,16 @@ signer_free(struct signer *s)
 {
 	EVP_PKEY_free(s->key);
 	X509_free(s->cert);
+}
+
+static void
+free_signers(const struct signer *a, const struct signer *b)
+{
+	struct signer s = *a;
+
+	signer_free(&s);
+	s = *b;
+	signer_free(&s);
 }
 
 /* A test and its files ----------------------------------------------------- */
@@ -377,6 +388,8 @@ test_trust(void **state)
 		{ t->ca, true, "mc.test", true },
 		{ t->ca, true, "127.0.0.1", true },
 		{ t->ca, true, "fe80::1%2", true },
+		{ t->ca, true, "mc.test.", true },
+		{ t->ca, true, "mc.test..", false },
 		{ t->ca, true, "", true },
 		{ t->ca, true, "other.test", false },
 		{ t->ca, true, "127.0.0.2", false },
@@ -394,10 +407,108 @@ test_trust(void **state)
 			exchange(t);
 			assert_int_equal(tls_trusted(t->conn),
 			    cases[i].trusted);
+			assert_int_equal(tls_alert(t->conn), TLS_NO_ALERT);
+			assert_int_equal(tls_why(t->conn) == NULL,
+			    cases[i].trusted);
+			if (!cases[i].trusted)
+				assert_non_null(strstr(tls_why(t->conn),
+				    cases[i].ca == t->ca ? "mismatch" :
+				    cases[i].ca == NULL ? "unable to get local "
+				    "issuer" : "signature failure"));
 			assert_true(llabs((int64_t)tls_expiry(t->conn) -
 			    ends) < 3600);
 		}
 	}
+}
+
+/* Ours, by files, and the server's end wants one that it trusts. */
+static void
+open_picky(struct test *t, const char *cert, int most)
+{
+	const struct tls_setup s = { .ca = t->ca, .verify = true,
+		.cert = cert, .key = cert != NULL ? t->key : NULL };
+	char why[TLS_WHY];
+
+	forget(t);
+	SSL_CTX_set_max_proto_version(t->ctx, most);
+	X509_STORE_add_cert(SSL_CTX_get_cert_store(t->ctx), t->authority.cert);
+	SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER |
+	    SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+	assert_int_equal(tls_open(&t->tls, &s, why), 0);
+	t->peer = tls_peer_new(t->tls, "mc.test");
+	assert_non_null(t->peer);
+	meet(t);
+}
+
+/* Whose fault is it that it refuses us?  With TLS 1.3 it says so when we believe
+ * to be done. */
+static void
+expect_alert(struct test *t, enum tls_alert alert, const char *says)
+{
+	char byte;
+
+	if (shake(t) == TLS_READY) {
+		SSL_do_handshake(t->ssl);
+		assert_int_equal(tls_recv(t->conn, &byte, 1), -1);
+	}
+	assert_int_equal(errno, EPROTO);
+	assert_int_equal(tls_alert(t->conn), alert);
+	assert_non_null(strstr(tls_why(t->conn), says));
+}
+
+static void
+test_alerts(void **state)
+{
+	struct test *t = *state;
+	const struct signer old = signer_with(EVP_PKEY_dup(t->server.key),
+	    "DNS:client", &t->authority, -DAY / 2);
+	const struct signer foreign = signer_with(EVP_PKEY_dup(t->server.key),
+	    "DNS:client", NULL, DAY);
+
+	for (int most = TLS1_2_VERSION; most <= TLS1_3_VERSION; most++) {
+		open_picky(t, NULL, most);
+		expect_alert(t, TLS_ALERT_OURS, most == TLS1_2_VERSION ?
+		    "handshake failure" : "certificate required");
+		write_cert(t->alien, old.cert);
+		open_picky(t, t->alien, most);
+		expect_alert(t, TLS_ALERT_OURS, "certificate expired");
+		write_cert(t->alien, foreign.cert);
+		open_picky(t, t->alien, most);
+		expect_alert(t, TLS_ALERT_OURS, "unknown ca");
+		open_picky(t, t->cert, most);
+		assert_int_equal(shake(t), TLS_READY);
+		assert_int_equal(tls_alert(t->conn), TLS_NO_ALERT);
+	}
+	/* No version that both know is nobody's certificate's fault. */
+	open_picky(t, NULL, TLS1_1_VERSION);
+	expect_alert(t, TLS_ALERT, "alert protocol version");
+	/* Nor is that it has nothing that we know, in the same words. */
+	forget(t);
+	open_picky(t, NULL, TLS1_2_VERSION);
+	SSL_CTX_set_verify(t->ctx, SSL_VERIFY_NONE, NULL);
+	SSL_set_cipher_list(t->ssl, "PSK");
+	expect_alert(t, TLS_ALERT, "handshake failure");
+	free_signers(&old, &foreign);
+}
+
+static void
+test_span(void **state)
+{
+	struct test *t = *state;
+	const struct tls_setup none = { .ca = t->ca }, ours = {
+		.cert = t->cert, .key = t->key };
+	const int64_t now = time(NULL);
+	char why[TLS_WHY];
+
+	assert_true(tls_span(NULL).until == UINT64_MAX);
+	assert_int_equal(tls_open(&t->tls, &none, why), 0);
+	assert_true(tls_span(t->tls).from == 0 &&
+	    tls_span(t->tls).until == UINT64_MAX);
+	tls_close(t->tls);
+	assert_int_equal(tls_open(&t->tls, &ours, why), 0);
+	assert_true(llabs((int64_t)tls_span(t->tls).from - (now - DAY)) < 3600);
+	assert_true(llabs((int64_t)tls_span(t->tls).until -
+	    (now + t->ends)) < 3600);
 }
 
 /* The server is told whom we want; not, where that is a number. */
@@ -411,10 +522,47 @@ test_whom(void **state)
 	assert_int_equal(shake(t), TLS_READY);
 	assert_string_equal(SSL_get_servername(t->ssl,
 	    TLSEXT_NAMETYPE_host_name), "mc.test");
+	open_peer(t, t->ca, true, "mc.test.");
+	meet(t);
+	assert_int_equal(shake(t), TLS_READY);
+	assert_string_equal(SSL_get_servername(t->ssl,
+	    TLSEXT_NAMETYPE_host_name), "mc.test");
 	open_peer(t, t->ca, true, "127.0.0.1");
 	meet(t);
 	assert_int_equal(shake(t), TLS_READY);
 	assert_null(SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name));
+}
+
+/* New sessions and no answer: it is not for long that we look at them. */
+static void
+test_sessions_without_end(void **state)
+{
+	struct test *t = *state;
+	int big = 1 << 20, waiting = 0, sent = 0;
+	char byte;
+
+	open_peer(t, t->ca, true, "mc.test");
+	meet(t);
+	setsockopt(t->fd[1], SOL_SOCKET, SO_SNDBUFFORCE, &big, sizeof big);
+	assert_int_equal(shake(t), TLS_READY);
+	exchange(t);
+	while (sent < 2000 && SSL_new_session_ticket(t->ssl) == 1 &&
+	    SSL_do_handshake(t->ssl) == 1)
+		sent++;
+	assert_int_equal(ioctl(t->fd[0], FIONREAD, &waiting), 0);
+	if (waiting < 300000)
+		return;		/* a small socket, if we are not root */
+	assert_int_equal(tls_recv(t->conn, &byte, 1), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(ioctl(t->fd[0], FIONREAD, &waiting), 0);
+	assert_true(waiting > 0);
+	/* But they end, and there is an answer. */
+	while (waiting > 0) {
+		assert_int_equal(tls_recv(t->conn, &byte, 1), -1);
+		assert_int_equal(errno, EAGAIN);
+		ioctl(t->fd[0], FIONREAD, &waiting);
+	}
+	exchange(t);
 }
 
 /* Another connection, with an exchange; was a session resumed? */
@@ -835,11 +983,13 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_files), TEST(test_same), TEST(test_trust),
 		TEST(test_whom), TEST(test_sessions), TEST(test_sessions_harm),
+		TEST(test_sessions_without_end),
 		TEST(test_sessions_at_once), TEST(test_renewed),
 		TEST(test_foreign), TEST(test_certificate),
 		TEST(test_no_tls), TEST(test_plain), TEST(test_plain_goes_on),
 		TEST(test_no_records), TEST(test_looks), TEST(test_ends),
 		TEST(test_more), TEST(test_large),
+		TEST(test_alerts), TEST(test_span),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

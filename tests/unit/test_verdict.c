@@ -533,19 +533,69 @@ test_silent_for_ages(void **state)
 	memset(probes + 4, 't', 200);
 	v = live(probes, &shipped, got);
 	assert_true(verdict_silent(&v));
-	/* Its proofs are not known any more. */
+	/* Stopped, and its host switched off later. */
 	memcpy(probes, "+xxx", 4);
 	v = live(probes, &shipped, got);
-	assert_true(verdict_silent(&v));
-	probes[160] = 'x';
+	assert_false(verdict_silent(&v));
+	/* It answered meanwhile, and was not UP. */
+	memset(probes + 4, 'n', 100);
+	v = live(probes, &shipped, got);
+	assert_int_equal(v.state, MCSHM_DOWN);
+	assert_false(verdict_silent(&v));
+	/* One proof, long after it went DOWN. */
+	memset(probes, 't', 200);
+	probes[100] = 'x';
 	v = live(probes, &shipped, got);
 	assert_false(verdict_silent(&v));
-	/* Silent, and then answering for long: what led there is gone. */
+	/* Silent, and then answering for long. */
+	memcpy(probes, "+xx+", 4);
 	memset(probes + 4, 't', 20);
 	memset(probes + 24, 'n', 180);
 	v = live(probes, &shipped, got);
 	assert_int_equal(v.state, MCSHM_DOWN);
 	assert_true(verdict_silent(&v));
+}
+
+/* What was proven of an outage is over with it; or with who had it. */
+static void
+test_proven(void **state)
+{
+	const struct verdict_probe t = at(VERDICT_SILENCE, 30 * SECOND,
+	    31 * SECOND);
+	const struct verdict_probe x = at(VERDICT_PROOF, 40 * SECOND,
+	    40 * SECOND);
+	char got[64];
+	struct verdict v;
+
+	(void)state;
+	v = live("+xxx......+++", &shipped, got);
+	assert_int_equal(v.state, MCSHM_UP);
+	assert_false(v.proven);
+	v = live("+xxx......+++tttttttt", &shipped, got);
+	assert_true(verdict_silent(&v));
+	v = live("+xxx..+xx+.t", &careful, got);
+	assert_int_equal(v.state, MCSHM_RECOVERING);
+	assert_true(v.proven);
+	v = live("+xxx..+tt", &careful, got);
+	assert_int_equal(v.state, MCSHM_DOWN);
+	assert_false(verdict_silent(&v));
+
+	/* Nobody looked: of a server that is not DOWN it counts no more. */
+	v = verdict_forget(live("+xx", &shipped, got));
+	assert_false(v.proven);
+	v = live("+xxx", &shipped, got);
+	assert_true(verdict_forget(v).proven);
+	assert_true(verdict_inherit(v, SECOND, 9 * SECOND, SECOND).proven);
+
+	/* Another has its place: until that one fails, for better or worse. */
+	v = verdict_replace(v);
+	assert_false(verdict_silent(&v));
+	v = verdict_step(v, &shipped, &t);
+	assert_true(verdict_silent(&v));
+	v = verdict_step(v, &shipped, &t);
+	v = verdict_step(v, &shipped, &x);
+	v = verdict_step(v, &shipped, &t);
+	assert_false(verdict_silent(&v));
 }
 
 static void
@@ -617,7 +667,8 @@ test_local(void **state)
 	for (size_t i = 0; i < COUNT(probes); i++) {
 		char got[32];
 		const struct verdict v = live(probes[i], &shipped, got);
-		struct verdict w = verdict_step(v, &shipped, &local);
+		struct verdict_probe blind = { .class = VERDICT_BLIND };
+		struct verdict w = verdict_step(v, &shipped, &local), u;
 
 		assert_int_equal(w.blind_since, 9 * SECOND);
 		w.blind_since = 0;
@@ -626,6 +677,11 @@ test_local(void **state)
 		w = verdict_step(w, &shipped, &later);
 		assert_int_equal(w.silent_since, v.silent_since == 0 ? 0 :
 		    v.silent_since + 2 * SECOND);
+		/* Some of it we did not look: the same. */
+		blind.began = later.began;
+		u = verdict_step(v, &shipped, &local);
+		u = verdict_step(u, &shipped, &blind);
+		assert_memory_equal(&u, &w, sizeof u);
 		w = verdict_step(w, &shipped, &x);
 		assert_int_equal(w.blind_since, 0);
 		assert_int_equal(w.silent_since, v.silent_since == 0 ? 0 :
@@ -811,6 +867,51 @@ test_inherited_evidence_does_not_count(void **state)
 	assert_int_equal(v.state, MCSHM_UP);
 }
 
+/* Nobody looks any more. */
+static void
+test_unseen(void **state)
+{
+	static const struct { uint32_t is, becomes; } row[] = {
+		{ MCSHM_UNKNOWN, MCSHM_UNKNOWN }, { MCSHM_UP, MCSHM_UNKNOWN },
+		{ MCSHM_HELD, MCSHM_DOWN }, { MCSHM_DOWN, MCSHM_DOWN },
+		{ MCSHM_RECOVERING, MCSHM_RECOVERING } };
+	const uint64_t now = 100 * SECOND;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+		const struct verdict v = { .state = row[i].is, .since = SECOND,
+			.down_since = SECOND };
+		const struct verdict u = verdict_unseen(v, now);
+		const bool other = row[i].is != row[i].becomes;
+
+		assert_int_equal(u.state, row[i].becomes);
+		assert_int_equal(u.since, other ? now : SECOND);
+		assert_int_equal(u.down_since, row[i].is == MCSHM_HELD ? now :
+		    SECOND);
+	}
+}
+
+/* Nobody looked from one probe to the next: nobody was silent. */
+static void
+test_blind(void **state)
+{
+	const struct verdict_probe t = at(VERDICT_SILENCE,
+	    100 * SECOND, 100 * SECOND + MS);
+	char got[32];
+	struct verdict v = live("+tt", &shipped, got), w;
+
+	(void)state;
+	w = verdict_blind(v, 4 * SECOND);
+	w = verdict_blind(w, 5 * SECOND);	/* not sooner again */
+	assert_int_equal(w.blind_since, 4 * SECOND);
+	w = verdict_step(w, &shipped, &t);
+	assert_int_equal(w.silent_since, v.silent_since + 96 * SECOND);
+	assert_int_equal(w.blind_since, 0);
+	assert_int_not_equal(w.state, MCSHM_DOWN);
+	v = verdict_step(v, &shipped, &t);
+	assert_int_equal(v.state, MCSHM_DOWN);
+}
+
 /* It was not probed for a while: evidence of before counts no more. */
 static void
 test_forget(void **state)
@@ -828,6 +929,7 @@ test_forget(void **state)
 	w.seen = v.seen;
 	w.silent_since = v.silent_since;
 	w.failing_since = v.failing_since;
+	w.proven = v.proven;
 	assert_memory_equal(&v, &w, sizeof v);
 
 	/* A silence of 98 seconds, with a pause in it, is none. */
@@ -896,6 +998,8 @@ struct obvious {
 	uint64_t flapped, hold;
 	int flaps;
 	int open;			/* failures before it are void, all */
+	int answered;			/* all before the last answer when it
+					 * was not out */
 };
 
 static bool
@@ -1067,6 +1171,18 @@ obvious_step(struct obvious *o, const struct verdict_rule *r,
 		obvious_failed(o, r, p->ended);
 	else
 		obvious_good(o, r, p);
+	if (p->class == VERDICT_GOOD && !obvious_out(o))
+		o->answered = o->n;
+}
+
+/* DOWN, and no proof among all that failed since it was last in use. */
+static bool
+obvious_silent(const struct obvious *o)
+{
+	for (int i = o->answered; i < o->n; i++)
+		if (o->life[i] == 'x')
+			return false;
+	return o->state == 'D';
 }
 
 static bool
@@ -1091,6 +1207,7 @@ agree(const struct verdict *v, const struct obvious *o)
 		v->hold_until == o->down_since + o->hold) &&
 	    v->probes == (uint64_t)o->n &&
 	    verdict_in_transition(v) == obvious_in_transition(o) &&
+	    verdict_silent(v) == obvious_silent(o) &&
 	    verdict_usable(v) == (o->state == '?' || o->state == 'U');
 }
 
@@ -1326,6 +1443,11 @@ test_replaced(void **state)
 	v.hold_until = 1000 * SECOND;
 	v = verdict_replace(v);
 	assert_int_equal(v.state, MCSHM_DOWN);
+	assert_int_equal(v.flaps, 0);
+	assert_int_equal(v.flapped, 0);
+	assert_int_equal(v.hold_until, 0);
+	assert_int_equal(v.outage_since, 0);
+	assert_true(v.newcomer);
 	v = verdict_step(v, &rule, &bad);
 	assert_int_equal(v.state, MCSHM_DOWN);
 	v = verdict_step(v, &rule, &good);
@@ -1337,6 +1459,26 @@ test_replaced(void **state)
 	assert_int_equal(v.state, MCSHM_DOWN);
 	assert_int_equal(verdict_step(v, &rule, &good).state,
 	    MCSHM_RECOVERING);
+}
+
+/* So it is for a daemon that takes it over before that answer. */
+static void
+test_replaced_and_inherited(void **state)
+{
+	const struct verdict_probe good = { .class = VERDICT_GOOD,
+		.began = 5 * SECOND, .ended = 5 * SECOND };
+	char got[16];
+	struct verdict v = verdict_replace(live("+xxx", &careful, got));
+
+	(void)state;
+	for (uint64_t gap = 1; gap <= 3; gap += 2) {
+		const struct verdict w = verdict_inherit(v, 2 * SECOND,
+		    4 * SECOND, gap * SECOND);
+
+		assert_int_equal(w.state, MCSHM_DOWN);
+		assert_int_equal(verdict_step(w, &careful, &good).state,
+		    MCSHM_UP);
+	}
 }
 
 /* A name leads back to one that was left: as out of use since then. */
@@ -1390,6 +1532,7 @@ main(void)
 		cmocka_unit_test(test_flaps),
 		cmocka_unit_test(test_silent),
 		cmocka_unit_test(test_silent_for_ages),
+		cmocka_unit_test(test_proven),
 		cmocka_unit_test(test_unanswered),
 		cmocka_unit_test(test_failures),
 		cmocka_unit_test(test_words),
@@ -1400,6 +1543,8 @@ main(void)
 		cmocka_unit_test(test_inherit),
 		cmocka_unit_test(test_inherited_evidence_does_not_count),
 		cmocka_unit_test(test_inherited_silence),
+		cmocka_unit_test(test_blind),
+		cmocka_unit_test(test_unseen),
 		cmocka_unit_test(test_forget),
 		cmocka_unit_test(test_clock_behind),
 		cmocka_unit_test(test_wrong_is_proof),
@@ -1408,6 +1553,7 @@ main(void)
 		cmocka_unit_test(test_every_life_of_six_by_many_rules),
 		cmocka_unit_test(test_long_lives),
 		cmocka_unit_test(test_replaced),
+		cmocka_unit_test(test_replaced_and_inherited),
 		cmocka_unit_test(test_rejoined),
 	};
 
