@@ -34,7 +34,7 @@ RUNS = [Run(1000, 1, ("defaults", "haproxy")),
         Run(1000, 0.1, ("fast-lan", "haproxy")),
         Run(5000, 0.1, ("fast-lan", "haproxy", "haproxy-4")),
         Run(1000, 1, ("defaults", "minimal", "haproxy"), tls=True),
-        Run(1000, 0.1, ("fast-lan", "haproxy"), tls=True)]
+        Run(1000, 0.1, ("fast-lan",), tls=True)]
 QUICK = [Run(1000, 1, ("defaults", "minimal", "haproxy", "haproxy-4")),
          Run(200, 1, ("defaults", "haproxy"), tls=True)]
 GOALS = [Run(5000, 1, ("defaults", "haproxy"))]
